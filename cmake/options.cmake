@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# What a builder may choose. Everything that is not the library itself is off when Interlock is a subproject.
+
+option(BUILD_SHARED_LIBS "Build libinterlock as a shared object" ON)
+
+set(INTERLOCK_PLATFORM native CACHE STRING "The platform: a folder under platforms/")
+set(INTERLOCK_PLATFORM_DIR ${PROJECT_SOURCE_DIR}/platforms/${INTERLOCK_PLATFORM})
+
+option(INTERLOCK_WERROR "Warnings are errors" OFF)
+option(INTERLOCK_CLI "Build the command line tool" ${PROJECT_IS_TOP_LEVEL})
+option(INTERLOCK_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(INTERLOCK_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
+option(INTERLOCK_BENCH "Build the benchmarks" ${PROJECT_IS_TOP_LEVEL})
+option(INTERLOCK_INSTALL "Make install rules" ${PROJECT_IS_TOP_LEVEL})
+
+set(INTERLOCK_SANITIZE "" CACHE STRING "A value for -fsanitize=, as 'address,undefined' or 'thread'")
