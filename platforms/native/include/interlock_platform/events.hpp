@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// What the core announces to its platform. Natively nobody listens: the functions are empty and
+/// cost nothing. The model platform judges by these events and by nothing else of the core.
+
+#include <cstdint>
+
+#include "interlock_platform/platform.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM::platform::event {
+
+inline void lock_acquire(const void* /*lock*/, std::uint32_t /*mode*/, bool /*try_*/) noexcept {}
+inline void lock_acquired(const void* /*lock*/) noexcept {}
+inline void lock_release(const void* /*lock*/) noexcept {}
+inline void context_enter(std::uint32_t /*preempt_count_bits*/) noexcept {}
+inline void context_exit(std::uint32_t /*preempt_count_bits*/) noexcept {}
+inline void rcu_reader_enter() noexcept {}
+inline void rcu_reader_exit() noexcept {}
+inline void rcu_grace_period_begin(std::uint64_t /*sequence*/) noexcept {}
+inline void rcu_grace_period_end(std::uint64_t /*sequence*/) noexcept {}
+inline void rcu_callback_queued(const void* /*head*/) noexcept {}
+inline void rcu_callback_invoked(const void* /*head*/) noexcept {}
+inline void rcu_dereference(const void* /*pointer*/) noexcept {}
+inline void fence_init(const void* /*fence*/, std::uint64_t /*ctx*/, std::uint64_t /*seq*/) noexcept {
+}
+inline void fence_enable_signal(const void* /*fence*/) noexcept {}
+inline void fence_signaled(const void* /*fence*/) noexcept {}
+inline void fence_wait_start(const void* /*fence*/) noexcept {}
+inline void fence_wait_end(const void* /*fence*/) noexcept {}
+inline void fence_destroy(const void* /*fence*/) noexcept {}
+inline void signalling_begin() noexcept {}
+inline void signalling_end() noexcept {}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM::platform::event

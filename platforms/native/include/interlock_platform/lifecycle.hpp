@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// What a layer must do when a thread ends, when the process forks, when the library shuts down.
+
+#include "interlock_platform/platform.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM::platform {
+
+/// One static object per layer that needs it. Null members are skipped.
+///
+/// `thread_exit`   runs on the ending thread, with all signals blocked for the rest of its life;
+///                 hooks run from the highest `order` to the lowest. The thread's words are then
+///                 `life::dead`.
+/// `fork_prepare`  runs in the parent before fork, highest order first; it takes the locks which
+///                 must be consistent in the child.
+/// `fork_parent`, `fork_child` run after it, lowest order first. In the child only the forking
+///                 thread exists; it has been given its new id already.
+/// `shutdown`      joins the layer's service threads, highest order first; they restart on need.
+struct lifecycle_hook {
+  int order;
+  void (*thread_exit)() noexcept;
+  void (*fork_prepare)() noexcept;
+  void (*fork_parent)() noexcept;
+  void (*fork_child)() noexcept;
+  void (*shutdown)() noexcept;
+  lifecycle_hook* next;
+};
+
+/// Orders of the layers, left to right.
+namespace hook_order {
+inline constexpr int platform = 0, report = 100, sched = 200, locking = 300, wait = 400, rcu = 500,
+                     irq = 600, fence = 700, device = 800;
+}
+
+/// Adds a hook. Context: static initialisation or task. The object must outlive the library.
+INTERLOCK_API void add_lifecycle_hook(lifecycle_hook& hook) noexcept;
+
+/// Joins all service threads. Context: task. Called by `interlock::shutdown` and at unload.
+INTERLOCK_API void run_shutdown_hooks() noexcept;
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM::platform

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// The current CPU and task, and how a thread becomes known. See platforms/README.md.
+
+#include "interlock/detail/local_words.hpp"
+#include "interlock_platform/platform.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM::platform {
+
+struct thread_words {
+  detail::cpu_words cpu;
+  detail::task_words task;
+};
+static_assert(sizeof(thread_words) == 128, "docs/footprint.md promises 128 bytes of static TLS");
+
+/// Initial-exec, so that an access is one instruction and never allocates, in a signal handler too.
+INTERLOCK_API extern thread_local constinit thread_words this_thread
+    [[gnu::tls_model("initial-exec")]];
+
+/// The words of the CPU that executes the caller. Context: any, NMI included.
+/// Post: on a thread never seen before, all words are zero.
+inline detail::cpu_words& this_cpu() noexcept { return this_thread.cpu; }
+
+/// The words of the current task (in an interrupt: of the task that it interrupted).
+inline detail::task_words& this_task() noexcept { return this_thread.task; }
+
+/// Makes the calling thread known: gives it an id and arranges for the exit hooks of lifecycle.hpp.
+/// Post: `this_task().id` is not 0; on a thread whose exit hooks have run, `life` stays `dead`.
+/// Context: any, NMI included; idempotent; async-signal-safe.
+INTERLOCK_API void enlist() noexcept;
+
+/// The number of processors on which this process may run, at least 1.
+[[nodiscard]] INTERLOCK_API unsigned online_processors() noexcept;
+
+/// A hint that the caller spins. Context: any.
+inline void cpu_relax() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");
+#endif
+}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM::platform

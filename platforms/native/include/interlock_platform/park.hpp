@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// Blocking on a word, and the clock. See platforms/README.md.
+
+#include <cstdint>
+
+#include "interlock/atomic.hpp"
+#include "interlock/time.hpp"
+#include "interlock_platform/platform.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM::platform {
+
+enum class park_scope {
+  process,  ///< parked and woken by threads of this process
+  shared,   ///< the word lies in memory shared between processes
+};
+
+enum class park_result {
+  woken,          ///< by unpark, or spuriously
+  value_changed,  ///< the word did not hold `expected`; nothing was waited for
+  timed_out,
+};
+
+/// Blocks while `word == expected`, until `unpark` or `until`. May return `woken` spuriously (a
+/// signal handler that ran is one such case): the caller tests its condition again.
+/// Order:   the test of the word and the enqueueing are atomic against unpark; callers order their
+///          own data by accesses to the word.
+/// Context: any; it is one system call, and async-signal-safe.
+INTERLOCK_API park_result park(const atomic<std::uint32_t>& word, std::uint32_t expected,
+                               deadline until, park_scope scope = park_scope::process) noexcept;
+
+/// Wakes up to `count` of those parked on `word`. The word need not exist any more.
+/// Context: any; one system call, async-signal-safe. Returns how many were woken.
+INTERLOCK_API unsigned unpark(const atomic<std::uint32_t>& word, unsigned count,
+                              park_scope scope = park_scope::process) noexcept;
+
+inline constexpr unsigned unpark_all = 0x7fffffff;
+
+/// Lets another thread of this processor run. Context: any.
+INTERLOCK_API void yield() noexcept;
+
+/// The monotonic clock. Context: any.
+[[nodiscard]] INTERLOCK_API deadline now() noexcept;
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM::platform
