@@ -9,7 +9,7 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 /// Holds off softirqs on this CPU; nests. Context: any but NMI. Never sleeps.
 inline void local_bh_disable(location where = location::current()) noexcept {
-  detail::cpu_words& cpu = platform::this_cpu();
+  cpu_words& cpu = platform::this_cpu();
   if (preempt_count() == 0) platform::this_task().atomic_at = where;
   cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() + softirq_disable_offset);
   platform::event::context_enter(softirq_disable_offset);
@@ -20,7 +20,7 @@ inline void local_bh_disable(location where = location::current()) noexcept {
 /// Context: task or softirq, with interrupts on (else reported). Never sleeps, but runs softirqs.
 inline void local_bh_enable() noexcept {
   barrier();
-  detail::cpu_words& cpu = platform::this_cpu();
+  cpu_words& cpu = platform::this_cpu();
   const std::uint32_t count = cpu.interrupt_count.load_relaxed();
   if ((count & softirq_mask) < softirq_disable_offset) [[unlikely]] {
     detail::context_fault_found(detail::context_fault::bh_underflow);

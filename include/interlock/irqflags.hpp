@@ -33,7 +33,7 @@ INTERLOCK_API void replay_pending() noexcept;
 
 /// Switches interrupts off. Context: any. Never sleeps.
 inline void local_irq_disable(location where = location::current()) noexcept {
-  detail::cpu_words& cpu = platform::this_cpu();
+  cpu_words& cpu = platform::this_cpu();
   if (cpu.irqs_off.load_relaxed() == 0) cpu.irqs_off_at = where;
   cpu.irqs_off.store_relaxed(1);
   barrier();
@@ -43,7 +43,7 @@ inline void local_irq_disable(location where = location::current()) noexcept {
 /// be in hardirq. Never sleeps, but runs handlers.
 inline void local_irq_enable() noexcept {
   barrier();
-  detail::cpu_words& cpu = platform::this_cpu();
+  cpu_words& cpu = platform::this_cpu();
   cpu.irqs_off.store_relaxed(0);  // [F1]
   barrier();                      // [F2]
   if (cpu.pending.load_relaxed() != 0) [[unlikely]] detail::replay_pending();  // [F3]

@@ -17,8 +17,8 @@ INTERLOCK_API void might_sleep_failed(location where) noexcept;
 /// True if a sleep is allowed here: preempt_count 0, interrupts on, not inside an RCU reader.
 /// Context: any.
 [[nodiscard]] inline bool sleep_allowed() noexcept {
-  const detail::cpu_words& cpu = platform::this_cpu();
-  const detail::task_words& task = platform::this_task();
+  const cpu_words& cpu = platform::this_cpu();
+  const task_words& task = platform::this_task();
   return (cpu.interrupt_count.load_relaxed() | cpu.irqs_off.load_relaxed() |
           task.preempt_depth.load_relaxed() |
           static_cast<std::uint32_t>(task.rcu.load_relaxed() & detail::rcu_nesting_mask)) == 0;

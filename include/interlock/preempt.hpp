@@ -95,7 +95,7 @@ INTERLOCK_API void context_fault_found(context_fault fault) noexcept;
 /// Enters an atomic section; nests up to 255 deep. Context: any, NMI included. Never sleeps.
 /// Order: a compiler barrier after it.
 inline void preempt_disable(location where = location::current()) noexcept {
-  detail::task_words& task = platform::this_task();
+  task_words& task = platform::this_task();
   const std::uint32_t depth = task.preempt_depth.load_relaxed();
   if (depth == preempt_mask) [[unlikely]] {
     detail::context_fault_found(detail::context_fault::preempt_overflow);
@@ -110,7 +110,7 @@ inline void preempt_disable(location where = location::current()) noexcept {
 /// Leaves it. Context: any, NMI included. Never sleeps. Order: a compiler barrier before it.
 inline void preempt_enable() noexcept {
   barrier();
-  detail::task_words& task = platform::this_task();
+  task_words& task = platform::this_task();
   const std::uint32_t depth = task.preempt_depth.load_relaxed();
   if (depth == 0) [[unlikely]] {
     detail::context_fault_found(detail::context_fault::preempt_underflow);

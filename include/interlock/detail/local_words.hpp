@@ -16,10 +16,10 @@
 #include "interlock/atomic.hpp"
 #include "interlock/location.hpp"
 
-namespace interlock::detail {
+namespace interlock {
 
 /// How far the platform has come with a CPU or task.
-enum class life : std::uint32_t {
+enum class task_life : std::uint32_t {
   unknown = 0,   ///< never seen; `platform::enlist()` has not run
   enlisted = 1,  ///< known; the exit hooks will run
   dead = 2,      ///< the exit hooks have run; the thread is about to end
@@ -43,7 +43,7 @@ struct alignas(64) task_words {
   atomic<task_words*> rcu_next;         ///< [remote] link of the list of known readers
   location atomic_at;                   ///< where atomic context was last entered from preemptible
   void* task;                           ///< the sched layer's `task`, null until it needs one
-  atomic<std::uint32_t> life;           ///< a `detail::life`
+  atomic<std::uint32_t> life;           ///< a `task_life`
   std::uint32_t reserved;
 };
 
@@ -56,4 +56,4 @@ inline constexpr std::uint32_t work = 1u << 0;      ///< the CPU's queue of inte
 inline constexpr std::uint32_t softirq = 1u << 1;   ///< softirqs were raised with interrupts off
 }  // namespace cpu_pending
 
-}  // namespace interlock::detail
+}  // namespace interlock

@@ -11,7 +11,7 @@ namespace interlock::inline INTERLOCK_PLATFORM::platform {
 ///
 /// `thread_exit`   runs on the ending thread, with all signals blocked for the rest of its life;
 ///                 hooks run from the highest `order` to the lowest. The thread's words are then
-///                 `life::dead`.
+///                 `task_life::dead`.
 /// `fork_prepare`  runs in the parent before fork, highest order first; it takes the locks which
 ///                 must be consistent in the child.
 /// `fork_parent`, `fork_child` run after it, lowest order first. In the child only the forking

@@ -9,8 +9,8 @@
 namespace interlock::inline INTERLOCK_PLATFORM::platform {
 
 struct thread_words {
-  detail::cpu_words cpu;
-  detail::task_words task;
+  cpu_words cpu;
+  task_words task;
 };
 static_assert(sizeof(thread_words) == 128, "docs/footprint.md promises 128 bytes of static TLS");
 
@@ -20,10 +20,10 @@ INTERLOCK_API extern thread_local constinit thread_words this_thread
 
 /// The words of the CPU that executes the caller. Context: any, NMI included.
 /// Post: on a thread never seen before, all words are zero.
-inline detail::cpu_words& this_cpu() noexcept { return this_thread.cpu; }
+inline cpu_words& this_cpu() noexcept { return this_thread.cpu; }
 
 /// The words of the current task (in an interrupt: of the task that it interrupted).
-inline detail::task_words& this_task() noexcept { return this_thread.task; }
+inline task_words& this_task() noexcept { return this_thread.task; }
 
 /// Makes the calling thread known: gives it an id and arranges for the exit hooks of lifecycle.hpp.
 /// Post: `this_task().id` is not 0; on a thread whose exit hooks have run, `life` stays `dead`.
