@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# The library, its headers, the providers and the tool; found again by find_package(interlock) and by pkg-config.
+
+include(CMakePackageConfigHelpers)
+set(interlock_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/interlock)
+
+install(TARGETS interlock EXPORT interlock_targets
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT interlock_targets NAMESPACE interlock:: DESTINATION ${interlock_cmake_dir})
+
+# Each provider has a file of its own, so that what it needs is looked for only where it is asked for.
+foreach(name IN LISTS interlock_providers)
+  get_target_property(header_sets interlock_${name} HEADER_SETS)
+  set(headers)
+  if(header_sets)
+    set(headers FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  endif()
+  install(TARGETS interlock_${name} EXPORT interlock_${name}_targets
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} ${headers})
+  install(EXPORT interlock_${name}_targets NAMESPACE interlock:: DESTINATION ${interlock_cmake_dir})
+endforeach()
+
+if(TARGET interlock_cli)
+  file(RELATIVE_PATH interlock_rpath /prefix/${CMAKE_INSTALL_BINDIR} /prefix/${CMAKE_INSTALL_LIBDIR})
+  set_target_properties(interlock_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${interlock_rpath}")
+  install(TARGETS interlock_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/interlockConfig.cmake.in
+                              ${PROJECT_BINARY_DIR}/interlockConfig.cmake
+                              INSTALL_DESTINATION ${interlock_cmake_dir})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/interlockConfigVersion.cmake
+                                 COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/interlockConfig.cmake
+              ${PROJECT_BINARY_DIR}/interlockConfigVersion.cmake
+        DESTINATION ${interlock_cmake_dir})
+
+# pkg-config: the paths follow the file, wherever the prefix is moved to.
+file(RELATIVE_PATH interlock_pc_prefix /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+foreach(name interlock ${interlock_providers})
+  if(name STREQUAL "interlock")
+    set(pc interlock)
+    set(pc_description "${PROJECT_DESCRIPTION}")
+    set(pc_requires "")
+    set(pc_requires_private "")
+    set(pc_libs "-linterlock")
+    if(BUILD_SHARED_LIBS)
+      set(pc_libs_private "-pthread")
+    else()
+      string(APPEND pc_libs " -pthread")
+      set(pc_libs_private "")
+    endif()
+  else()
+    set(pc interlock-${name})
+    set(pc_description "The ${name} provider of Interlock")
+    set(pc_requires "interlock = ${PROJECT_VERSION}")
+    set(pc_requires_private "")
+    set(pc_libs "-linterlock_${name}")
+    set(pc_libs_private "")
+    if(name STREQUAL "uring")
+      # A static library: who links it needs liburing too.
+      string(APPEND pc_requires ", liburing")
+    endif()
+  endif()
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/interlock.pc.in ${PROJECT_BINARY_DIR}/${pc}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${pc}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
