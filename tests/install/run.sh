@@ -1,0 +1,113 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# run.sh NAME: one check of the installed library. `prefix` installs it first, into the build folder.
+# Environment: CMAKE CC CXX SOURCE BUILD LIBDIR VERSION PROVIDERS TOOL.
+set -eu
+
+here=$SOURCE/tests/install
+work=$BUILD/tests/install
+prefix=$work/prefix
+library=$prefix/$LIBDIR/libinterlock.so
+
+fail() {
+  echo "install: $*"
+  exit 1
+}
+
+fresh() { # fresh <folder>
+  rm -rf "$1"
+  mkdir -p "$1"
+}
+
+use_pkg_config() {
+  command -v pkg-config >/dev/null || exit 77
+  PKG_CONFIG_PATH=$prefix/$LIBDIR/pkgconfig
+  export PKG_CONFIG_PATH
+}
+
+build_consumer() { # build_consumer <source folder> <name> [cmake argument...]
+  consumer=$1
+  folder=$work/$2
+  shift 2
+  fresh "$folder"
+  "$CMAKE" -S "$consumer" -B "$folder" -G Ninja -DCMAKE_C_COMPILER="$CC" -DCMAKE_CXX_COMPILER="$CXX" "$@"
+  "$CMAKE" --build "$folder" --parallel 2
+  said=$("$folder/consumer")
+  [ "$said" = "$VERSION" ] || fail "the consumer said '$said', not '$VERSION'"
+}
+
+case $1 in
+  prefix)
+    fresh "$prefix"
+    "$CMAKE" --install "$BUILD" --prefix "$prefix" >"$work/log" || fail "$(cat "$work/log")"
+    # What was installed does not know where it was built.
+    ! grep -rlF "$SOURCE" "$prefix/$LIBDIR/cmake" "$prefix/$LIBDIR/pkgconfig" "$prefix/include" ||
+      fail 'installed files name the source folder'
+    ;;
+
+  find_package)
+    build_consumer "$here/find_package" find_package -DCMAKE_PREFIX_PATH="$prefix"
+    # The same without exceptions and run-time type information.
+    build_consumer "$here/find_package" find_package_bare -DCMAKE_PREFIX_PATH="$prefix" \
+      -DCMAKE_CXX_FLAGS='-fno-exceptions -fno-rtti'
+    ;;
+
+  pkg_config)
+    use_pkg_config
+    fresh "$work/pkg_config"
+    # shellcheck disable=SC2046 # words on purpose
+    "$CXX" -std=c++20 -Wall -Wextra -Werror -o "$work/pkg_config/consumer" "$here/find_package/consumer.cpp" \
+      $(pkg-config --cflags --libs interlock)
+    said=$(LD_LIBRARY_PATH=$prefix/$LIBDIR "$work/pkg_config/consumer")
+    [ "$said" = "$VERSION" ] || fail "the consumer said '$said', not '$VERSION'"
+    [ "$(pkg-config --modversion interlock)" = "$VERSION" ] || fail 'the pkg-config version is wrong'
+    ;;
+
+  dlopen)
+    fresh "$work/dlopen"
+    "$CC" -std=c11 -D_DEFAULT_SOURCE -Wall -Wextra -Werror -o "$work/dlopen/loader" "$here/loader.c" -ldl -pthread
+    said=$("$work/dlopen/loader" "$library") || fail "$said"
+    [ "$said" = "$VERSION" ] || fail "the loader said '$said', not '$VERSION'"
+    ;;
+
+  binary)
+    command -v readelf >/dev/null || exit 77
+    dynamic=$(readelf -dW "$library")
+    needed=$(printf '%s\n' "$dynamic" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^ld-linux' | tr '\n' ' ')
+    [ "$needed" = 'libc.so.6 ' ] || fail "the library needs more than libc: $needed"
+    printf '%s\n' "$dynamic" | grep -q "SONAME.*\[libinterlock.so.${VERSION%%.*}\]" || fail 'the SONAME is wrong'
+    ! printf '%s\n' "$dynamic" | grep -E 'TEXTREL|RPATH|RUNPATH|NODELETE' || fail 'unwanted dynamic entries'
+    # The part of each thread's block that dlopen has to find room for.
+    tls=$(readelf -lW "$library" | awk '$1 == "TLS" { print $6 }')
+    [ $((${tls:-0})) -le 128 ] || fail "static TLS is $((tls)) bytes, more than 128"
+    # A unique symbol would keep the library loaded for ever.
+    ! readelf --dyn-syms -W "$library" | grep UNIQUE || fail 'unique symbols'
+    # All that is exported is ours; names of the C++ library would clash with another copy of it.
+    foreign=$(nm -D --defined-only -C "$library" | cut -d' ' -f3- |
+      grep -Ev '^(interlock|(typeinfo|vtable|guard variable|typeinfo name|TLS (init|wrapper) function) for interlock)|^dma_|^INTERLOCK' || :)
+    [ -z "$foreign" ] || fail "foreign names are exported: $foreign"
+    ;;
+
+  providers)
+    [ -n "$PROVIDERS" ] || exit 77
+    use_pkg_config
+    for name in $PROVIDERS; do
+      fresh "$work/provider_$name"
+      "$CMAKE" -S "$here/provider" -B "$work/provider_$name" -G Ninja -DCMAKE_C_COMPILER="$CC" \
+        -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_PREFIX_PATH="$prefix" -DPROVIDER="$name"
+      "$CMAKE" --build "$work/provider_$name"
+      pkg-config --libs "interlock-$name" >/dev/null || fail "interlock-$name.pc is of no use"
+    done
+    ;;
+
+  tool)
+    [ "$TOOL" = 1 ] || exit 77
+    "$prefix/bin/interlock" --help >"$work/log" 2>&1 || fail "$(cat "$work/log")"
+    ;;
+
+  subproject)
+    build_consumer "$here/subproject" subproject -DINTERLOCK_SOURCE="$SOURCE" -DBUILD_SHARED_LIBS=OFF
+    ;;
+
+  *) fail "no check is named $1" ;;
+esac
