@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A plain C program that loads the library, uses it from two threads, unloads it, and finds it gone.
+// A plain C program that loads the library, uses it from two threads, unloads it, and finds it
+// gone.
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>

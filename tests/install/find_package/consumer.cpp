@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A user of the installed library: prints the version, which stands in its header and in its binary.
+// A user of the installed library: prints the version, which stands in its header and in its
+// binary.
 #include <cstdio>
 #include <cstring>
 
