@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// `mutex`: a sleeping lock for tasks. Owner checked, adaptive (spins briefly while the owner may be
+/// running, then sleeps), unfair with a wake of one waiter per unlock.
+///
+/// Ordering: [M1] lock acquires what [M2] unlock released.
+/// Misuse is reported: recursion, unlock by a task that does not own it, use in atomic context,
+/// a task that ends while it owns one (when the next one waits for it).
+/// Source: Linux Documentation/locking/mutex-design.rst (semantics).
+
+#include "interlock/guard.hpp"
+#include "interlock/list.hpp"
+#include "interlock/result.hpp"
+#include "interlock/spinlock.hpp"
+#include "interlock/task.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+
+struct INTERLOCK_CAPABILITY("mutex") mutex {
+  constexpr mutex() noexcept : waiters_{&waiters_, &waiters_} {}
+  mutex(const mutex&) = delete;
+  mutex& operator=(const mutex&) = delete;
+
+  /// Locks, sleeping uninterruptibly. Context: task, may sleep.
+  INTERLOCK_API void lock(location where = location::current()) noexcept INTERLOCK_ACQUIRE();
+  /// Errors: interrupted, on a task signal (kill for the killable form), the lock is not taken.
+  [[nodiscard]] INTERLOCK_API result<void> lock_interruptible(
+      location where = location::current()) noexcept;
+  [[nodiscard]] INTERLOCK_API result<void> lock_killable(
+      location where = location::current()) noexcept;
+  /// False if `until` passed first. Context: task, may sleep.
+  [[nodiscard]] INTERLOCK_API bool try_lock_until(deadline until,
+                                                  location where = location::current()) noexcept
+      INTERLOCK_TRY_ACQUIRE(true);
+  /// Context: task (an interrupt has no task to own it; reported). Never sleeps.
+  [[nodiscard]] INTERLOCK_API bool try_lock() noexcept INTERLOCK_TRY_ACQUIRE(true);
+  /// Context: the owning task. Never sleeps.
+  INTERLOCK_API void unlock() noexcept INTERLOCK_RELEASE();
+
+  [[nodiscard]] bool is_locked() const noexcept { return (word_.load_relaxed() >> 2) != 0; }
+  /// Reports unless the current task owns it.
+  INTERLOCK_API void assert_held() const noexcept INTERLOCK_ASSERT_CAPABILITY(this);
+
+ private:
+  struct waiter;
+  result<void> lock_slow(task_state state, deadline until) noexcept;
+  void unlock_slow() noexcept;
+  bool spin_briefly() noexcept;
+
+  atomic<std::uint32_t> word_{0};  ///< owner id << 2 | has waiters << 0
+  spinlock wait_lock_;
+  list_head waiters_;  ///< protected by wait_lock_
+};
+
+template <>
+class INTERLOCK_SCOPED_CAPABILITY guard<mutex> {
+ public:
+  [[nodiscard]] explicit guard(mutex& m, location where = location::current()) noexcept
+      INTERLOCK_ACQUIRE(m)
+      : mutex_{m} {
+    mutex_.lock(where);
+  }
+  guard(const guard&) = delete;
+  guard& operator=(const guard&) = delete;
+  ~guard() INTERLOCK_RELEASE() { mutex_.unlock(); }
+
+ private:
+  mutex& mutex_;
+};
+
+guard(mutex&) -> guard<mutex>;
+guard(mutex&, location) -> guard<mutex>;
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM
