@@ -9,7 +9,7 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 namespace detail {
 /// Nesting of `rcu_read_lock` in `task_words::rcu`; the rest is the grace period, see rcupdate.hpp.
-inline constexpr std::uint64_t rcu_nesting_mask = 0xffff;
+inline constexpr std::uint64_t rcu_nesting_mask = 0x7fff;
 
 INTERLOCK_API void might_sleep_failed(location where) noexcept;
 }  // namespace detail
