@@ -41,7 +41,7 @@ case $1 in
     fresh "$prefix"
     "$CMAKE" --install "$BUILD" --prefix "$prefix" >"$work/log" || fail "$(cat "$work/log")"
     # What was installed does not know where it was built.
-    ! grep -rlF "$SOURCE" "$prefix/$LIBDIR/cmake" "$prefix/$LIBDIR/pkgconfig" "$prefix/include" ||
+    ! grep -rlF "$SOURCE/" "$prefix/$LIBDIR/cmake" "$prefix/$LIBDIR/pkgconfig" "$prefix/include" ||
       fail 'installed files name the source folder'
     ;;
 
