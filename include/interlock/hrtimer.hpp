@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// High-resolution timers, one-shot and periodic, in hardirq context.
+/// Source: Linux include/linux/hrtimer.h (semantics).
+
+#include "interlock/cpu.hpp"
+#include "interlock/location.hpp"
+#include "interlock/time.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+
+enum class hrtimer_restart { norestart, restart };
+
+enum class hrtimer_mode {
+  service,  ///< runs on the service CPU: halts nobody
+  pinned,   ///< halts the CPU that started it
+};
+
+/// Caller-owned. Lifetime: until `hrtimer_cancel` returned, or the function has returned norestart.
+struct hrtimer {
+  explicit hrtimer(hrtimer_restart (*function)(hrtimer& timer),
+                   hrtimer_mode mode = hrtimer_mode::service) noexcept
+      : func{function}, run_mode{mode} {}
+  hrtimer(const hrtimer&) = delete;
+  hrtimer& operator=(const hrtimer&) = delete;
+
+  hrtimer_restart (*func)(hrtimer& timer);
+  hrtimer_mode run_mode;
+  deadline expires{};
+
+  // The rest is the timer's own.
+  hrtimer* child = nullptr;    ///< pairing heap
+  hrtimer* sibling = nullptr;
+  hrtimer* previous = nullptr;
+  cpu_id cpu = cpu_id::none;
+  std::uint32_t state = 0;
+};
+
+/// Arms it for `when`, replacing an earlier expiry. Context: task, softirq, hardirq, its own
+/// function. Errors: those of `service_cpu` (started on need; in an interrupt it must run already:
+/// resource_unavailable_try_again), and for pinned those of `online_cpu`.
+[[nodiscard]] INTERLOCK_API result<void> hrtimer_start(hrtimer& timer, deadline when) noexcept;
+
+/// Moves `expires` forward by whole periods until it lies after `now`; how many. For functions that
+/// return restart. Context: the timer's function, or while it is not armed.
+INTERLOCK_API std::uint64_t hrtimer_forward(hrtimer& timer, deadline now, ktime period) noexcept;
+
+/// Disarms it, and waits if its function runs. True if it was armed. Context: task, may sleep; not
+/// from its own function.
+INTERLOCK_API bool hrtimer_cancel(hrtimer& timer, location where = location::current()) noexcept;
+/// 1 was armed, 0 was not, -1 its function runs now. Context: any but NMI.
+INTERLOCK_API int hrtimer_try_to_cancel(hrtimer& timer) noexcept;
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// `irq_work`: run a function in hardirq context soon, from any context.
+/// Source: Linux include/linux/irq_work.h (semantics).
+
+#include "interlock/cpu.hpp"
+#include "interlock/llist.hpp"
+#include "interlock/location.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+
+/// Caller-owned. Lifetime: until it has run and `irq_work_sync` returned.
+struct irq_work {
+  explicit constexpr irq_work(void (*function)(irq_work& work)) noexcept : func{function} {}
+  irq_work(const irq_work&) = delete;
+  irq_work& operator=(const irq_work&) = delete;
+
+  llist_node node{nullptr};
+  void (*func)(irq_work& work);
+  atomic<std::uint32_t> flags{0};  ///< bit 0 pending, bit 1 running
+};
+
+/// Queues it on this CPU; it runs before the interrupted task goes on, or at once in task context
+/// with interrupts on. False if it was pending already (one run serves both).
+/// Context: any, NMI included; async-signal-safe.
+INTERLOCK_API bool irq_work_queue(irq_work& work) noexcept;
+/// The same on another CPU. If that CPU is gone, on the service CPU.
+INTERLOCK_API bool irq_work_queue_on(irq_work& work, cpu_id cpu) noexcept;
+/// Waits until it neither is pending nor runs. Context: task, may sleep; not from the work itself.
+INTERLOCK_API void irq_work_sync(irq_work& work, location where = location::current()) noexcept;
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM
