@@ -7,11 +7,16 @@
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 
-/// Holds off softirqs on this CPU; nests. Context: any but NMI. Never sleeps.
+/// Holds off softirqs on this CPU; nests up to 127 deep. Context: any but NMI. Never sleeps.
 inline void local_bh_disable(location where = location::current()) noexcept {
   cpu_words& cpu = platform::this_cpu();
+  const std::uint32_t count = cpu.interrupt_count.load_relaxed();
+  if ((count & softirq_mask) > softirq_mask - softirq_disable_offset) [[unlikely]] {
+    detail::context_fault_found(detail::context_fault::bh_overflow);
+    return;
+  }
   if (preempt_count() == 0) platform::this_task().atomic_at = where;
-  cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() + softirq_disable_offset);
+  cpu.interrupt_count.store_relaxed(count + softirq_disable_offset);
   platform::event::context_enter(softirq_disable_offset);
   barrier();
 }

@@ -42,6 +42,7 @@ enum class context_fault {
   preempt_underflow,  ///< preempt_enable without preempt_disable
   preempt_overflow,   ///< more than 255 nested preempt_disable
   bh_underflow,       ///< local_bh_enable without local_bh_disable
+  bh_overflow,        ///< more than 127 nested local_bh_disable
   bh_in_hardirq,      ///< local_bh_enable in hardirq or with interrupts off
 };
 

@@ -5,6 +5,7 @@
 ///
 /// The first line of a report is one that kernel log parsers know ("BUG: sleeping function called
 /// from invalid context at ..."). Then come facts, held context, and the stack, one frame a line.
+/// Reports of several threads are printed one after another.
 /// Action: option `report=abort|log|quiet`, or `set_report_action`. Default: abort.
 
 #include <cstddef>
@@ -19,6 +20,7 @@ enum class report_action {
   abort,    ///< print, then SIGABRT
   log,      ///< print, then go on
   handler,  ///< call the handler of `set_report_handler`, then go on
+  quiet,    ///< count it, then go on
 };
 
 enum class report_kind {
@@ -52,15 +54,26 @@ using report_handler = void (*)(const report& what, void* cookie) noexcept;
 INTERLOCK_API void set_report_action(report_action action) noexcept;
 
 /// Sets the handler and makes it the action; null restores the option's action. The handler runs in
-/// the context that broke the contract (NMI included), and must be as careful as that demands.
+/// the context that broke the contract (NMI included), and must be as careful as that demands. It
+/// is never entered twice at a time: a report made inside it goes to the console, bare.
+/// Lifetime: on return no other thread is in the old handler.
 INTERLOCK_API void set_report_handler(report_handler handler, void* cookie) noexcept;
 
 /// Reports made since the program began, printed or not. Context: any.
 [[nodiscard]] INTERLOCK_API std::uint64_t report_count() noexcept;
 
 /// Text assembled without allocation; what does not fit is cut and marked. Context: any.
+/// Some 4 KB: enough for a headline, small enough for the stack of a handler.
 class INTERLOCK_API report_text {
  public:
+  report_text() noexcept : text_{own_}, capacity_{sizeof own_} { own_[0] = '\0'; }
+  /// Writes into `buffer`, which outlives the text and holds at least 16 bytes.
+  report_text(char* buffer, std::size_t capacity) noexcept : text_{buffer}, capacity_{capacity} {
+    buffer[0] = '\0';
+  }
+  report_text(const report_text&) = delete;
+  report_text& operator=(const report_text&) = delete;
+
   report_text& operator<<(const char* text) noexcept;
   report_text& operator<<(char c) noexcept;
   report_text& operator<<(int number) noexcept;
@@ -68,16 +81,19 @@ class INTERLOCK_API report_text {
   report_text& operator<<(long number) noexcept;
   report_text& operator<<(unsigned long number) noexcept;
   report_text& operator<<(location where) noexcept;  ///< "file:line"
-  report_text& hex(std::uint64_t number) noexcept;   ///< digits only
+  report_text& hex(std::uint64_t number, unsigned min_digits = 1) noexcept;  ///< digits only
 
   [[nodiscard]] const char* c_str() const noexcept { return text_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
  private:
   void append(const char* text, std::size_t count) noexcept;
+  void append_number(std::uint64_t magnitude, bool negative) noexcept;
 
+  char* text_;
+  std::size_t capacity_;
   std::size_t size_ = 0;
-  char text_[8000] = {};
+  char own_[4000];
 };
 
 /// A paragraph that an upper layer adds to each report: held locks, the current task, ...
@@ -97,7 +113,10 @@ INTERLOCK_API void submit_report(report_kind kind, const char* headline) noexcep
 INTERLOCK_API void submit_report(report_kind kind, report_text& headline, void* const* frames,
                                  std::size_t frame_count) noexcept;
 
-/// The last fallback for unrecoverable misuse: submits, then ends the process whatever the action.
+/// For misuse after which nothing can go on: prints, tells a handler, then ends the process,
+/// whatever the action. Context: any, NMI included.
+[[noreturn]] INTERLOCK_API void submit_fatal_report(report_kind kind,
+                                                    report_text& headline) noexcept;
 [[noreturn]] INTERLOCK_API void bug_at(const char* condition, location where) noexcept;
 INTERLOCK_API void warn_at(const char* condition, location where) noexcept;
 

@@ -44,7 +44,7 @@ struct alignas(64) task_words {
   location atomic_at;                   ///< where atomic context was last entered from preemptible
   void* task;                           ///< the sched layer's `task`, null until it needs one
   atomic<std::uint32_t> life;           ///< a `task_life`
-  std::uint32_t reserved;
+  std::uint32_t former_id;              ///< the id before the last fork: of locks held across it
 };
 
 static_assert(sizeof(cpu_words) == 64);

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// `co_await fence_on(executor, fence)`: coroutines that wait for fences.
+///
+/// A fence's callback runs with interrupts off, maybe in hardirq; user code must not. So a coroutine
+/// resumes only on an executor of tasks, which has to be named: `co_await fence` does not compile.
+
+#include <coroutine>
+#include <utility>
+
+#include "interlock/dma_fence.hpp"
+#include "interlock/llist.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+
+/// Intrusive node of something to run in task context.
+struct task_work {
+  llist_node node{nullptr};
+  void (*run)(task_work& work) = nullptr;
+};
+
+/// What coroutines resume on. `post` is called from a fence callback: any context, must not sleep.
+template <class E>
+concept task_executor = requires(E& executor, task_work& work) {
+  { executor.post(work) } noexcept;
+};
+
+/// A queue of task works that some task of the user drains; the simplest executor.
+/// Lifetime: until every posted work has run.
+class INTERLOCK_API task_queue {
+ public:
+  /// Context: any but NMI.
+  void post(task_work& work) noexcept;
+  /// Runs what is queued, in order; how many. Context: task.
+  std::size_t run_ready() noexcept;
+  /// Runs works until `stop()` was called and the queue is empty. Context: task, may sleep.
+  void run() noexcept;
+  /// Context: any but NMI.
+  void stop() noexcept;
+
+ private:
+  llist_head queue_;
+  atomic<std::uint32_t> wake_{0};  ///< bit 0 work or stop since the last look, bit 1 stop
+  atomic<task*> sleeper_{nullptr};
+};
+
+/// The awaitable of `fence_on`. The coroutine resumes on the executor, with the fence's status: 1, or
+/// -errno. A fence that is signalled already does not suspend: the coroutine goes on where it is,
+/// which is a task. Lifetime: holds a reference to the fence; the executor must outlive it.
+template <task_executor E>
+class [[nodiscard]] fence_awaiter {
+ public:
+  fence_awaiter(E& executor, ref_ptr<dma_fence> fence) noexcept
+      : executor_{executor}, fence_{std::move(fence)} {}
+  fence_awaiter(const fence_awaiter&) = delete;
+  fence_awaiter& operator=(const fence_awaiter&) = delete;
+
+  [[nodiscard]] bool await_ready() const noexcept { return fence_->is_signaled(); }
+
+  bool await_suspend(std::coroutine_handle<> handle) noexcept {
+    link_.owner = this;
+    link_.handle = handle;
+    link_.run = [](task_work& work) { static_cast<link&>(work).handle.resume(); };
+    // After a successful add the coroutine may resume elsewhere at any moment: touch nothing more.
+    return fence_->add_callback(callback_.cb, &fired).has_value();
+  }
+
+  [[nodiscard]] int await_resume() const noexcept { return fence_->status(); }
+
+ private:
+  struct link : task_work {
+    fence_awaiter* owner = nullptr;
+    std::coroutine_handle<> handle;
+  };
+  struct callback {
+    dma_fence_cb cb;
+    link* to;
+  };
+
+  static void fired(dma_fence*, dma_fence_cb* cb) {
+    link& l = *INTERLOCK_CONTAINER_OF(cb, callback, cb)->to;
+    l.owner->executor_.post(l);
+  }
+
+  E& executor_;
+  ref_ptr<dma_fence> fence_;
+  link link_;
+  callback callback_{{}, &link_};
+};
+
+/// `int status = co_await fence_on(executor, fence);`
+template <task_executor E>
+[[nodiscard]] fence_awaiter<E> fence_on(E& executor, ref_ptr<dma_fence> fence) noexcept {
+  return {executor, std::move(fence)};
+}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM

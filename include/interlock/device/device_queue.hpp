@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// The provider contract: queues of jobs that produce fences. See docs/providers.md.
+///
+/// A queue is a ring that a device serves in order. Each job gets the next seqno of the queue's
+/// timeline; when it is done the device stores that seqno in memory, and raises its line only if a
+/// fence is armed. A job names up to `max_waits` fences to wait for. The device waits by itself:
+///   1. for a seqno fence, in memory, if it can (`device_feature::memory_wait`);
+///   2. else by a callback on the fence, which wakes the device's thread.
+/// The submitting thread neither waits for such a link nor is woken for it.
+///
+/// A device MUST complete every job it accepted: done, failed, or cancelled (when what it waits for
+/// failed, on `cancel_all`, on close). It MUST do so in order of seqno, and in bounded time once its
+/// waits are over. It MUST NOT call back into the submitter except through `prepare`, `execute` and
+/// the fence. An error of a job it waits for becomes the job's own error.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "interlock/seqno_fence.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+
+class device_queue;
+
+/// What a job does. `execute` is for devices that compute (engine), the rest for file devices.
+enum class job_kind : std::uint32_t { execute, read, write, sync, timeout, nop };
+
+/// One unit of work. Caller-owned; all members are the device's from `submit` to the signal of its
+/// fence, then the outcome may be read. Reusable after that.
+struct job {
+  static constexpr std::size_t max_waits = 4;
+
+  job_kind kind = job_kind::nop;
+
+  /// Fences to wait for; the job keeps references from submit to completion.
+  ref_ptr<dma_fence> waits[max_waits];
+
+  /// Optional. Runs on the device, after the waits and before the work: takes lengths and offsets
+  /// from finished jobs. Returns 0 or -errno (fails the job). Must not sleep long.
+  int (*prepare)(job& self) = nullptr;
+
+  /// job_kind::execute. Runs on the device. Returns bytes produced, or -errno.
+  std::int64_t (*execute)(job& self) = nullptr;
+  void* cookie = nullptr;  ///< for prepare and execute
+
+  // job_kind::read, write, sync, timeout
+  int fd = -1;
+  std::byte* buffer = nullptr;
+  std::size_t length = 0;
+  std::int64_t offset = -1;  ///< -1: the file's own position (pipes)
+  ktime delay{};             ///< job_kind::timeout
+
+  // Outcome.
+  std::int64_t result = 0;  ///< bytes read, written (always all of them) or produced; or -errno
+  std::uint64_t seqno = 0;
+  deadline started{};   ///< when its waits were over (option `timestamps` of the queue)
+  deadline finished{};
+
+  // The queue's own.
+  list_head node{};
+  void* device_data[2] = {};
+};
+
+/// How jobs are linked where a device could do several things.
+enum class link_mode : std::uint32_t {
+  memory,    ///< the device waits on seqnos in memory (callback for foreign fences)
+  callback,  ///< the device always arms the fence and is woken by its callback
+};
+
+struct device_queue_options {
+  const char* name = "queue";        ///< the timeline's name; copied
+  std::size_t ring_size = 64;        ///< jobs, rounded up to a power of two
+  link_mode link = link_mode::memory;
+  bool timestamps = false;           ///< fill job::started and finished
+  bool arm_every_fence = false;      ///< raise the line for each job, armed or not (to measure)
+};
+
+/// Counted, not derived: each number is incremented where the thing happens.
+struct device_queue_statistics {
+  std::uint64_t submitted = 0;
+  std::uint64_t completed = 0;
+  std::uint64_t failed = 0;      ///< of completed: with an error, cancelled ones included
+  std::uint64_t cancelled = 0;   ///< of failed: because of a wait, cancel_all or close
+  std::uint64_t memory_waits = 0;
+  std::uint64_t callback_waits = 0;
+  std::uint64_t interrupts = 0;  ///< times the line was raised
+  std::uint64_t wakes = 0;       ///< times the device's thread slept and was woken
+  std::uint64_t wakes_on_link = 0;  ///< of these, while it waited for a job's waits
+  std::uint64_t depth_max = 0;
+};
+
+/// A fault to inject. `index` counts submitted jobs from 0.
+struct device_fault {
+  enum class action : std::uint32_t { none, error, hang, stall } what = action::none;
+  std::uint64_t index = 0;
+  int error_code = -5;  ///< -EIO
+  ktime stall_time{};
+};
+
+/// A queue of one device. Made by a provider; destroyed by its owner in task context: cancels what
+/// is queued, waits for what runs, signals every fence.
+class device_queue {
+ public:
+  device_queue(const device_queue&) = delete;
+  device_queue& operator=(const device_queue&) = delete;
+  virtual ~device_queue() = default;
+
+  /// Queues `j`; its fence, the next of the timeline.
+  /// Errors: resource_unavailable_try_again (the ring is full), not_enough_memory, no_such_device
+  ///         (closed, or this is a child of fork), operation_not_supported (the kind).
+  /// With an error nothing was queued and the job's waits are untouched.
+  /// Context: task. Never waits for another device.
+  [[nodiscard]] virtual result<ref_ptr<dma_fence>> submit(job& j) noexcept = 0;
+
+  /// Fails every job that has not finished with `e`, running and hung ones included. Context: task.
+  virtual void cancel_all(error e) noexcept = 0;
+
+  /// Makes the job with this index misbehave. Errors: operation_not_supported. Context: task.
+  [[nodiscard]] virtual result<void> inject(const device_fault& fault) noexcept = 0;
+
+  [[nodiscard]] virtual seqno_timeline& timeline() noexcept = 0;
+  [[nodiscard]] virtual device_queue_statistics statistics() const noexcept = 0;
+
+ protected:
+  device_queue() = default;
+};
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM
