@@ -4,6 +4,7 @@
 /// Operating errors: an enumeration whose values are errno and whose names are `std::errc`'s.
 ///
 /// Broken contracts are not errors; they are reported (see report.hpp).
+/// Context: any.
 
 #include <cerrno>
 #include <system_error>

@@ -3,7 +3,7 @@
 
 /// Lock-free list: many producers push, a consumer takes all. The kernel's `llist`.
 ///
-/// Context: push from any context, NMI included; a handler that interrupts a push may push too.
+/// Context: any, NMI included; a handler that interrupts a push may push too.
 /// Invariants: I1. A node is on at most one list. I2. Only `take_all` removes, and it removes all,
 ///             so a push never dereferences a node that it does not own (no ABA).
 /// Ordering:   [L1] push releases the node, [L2] take_all acquires every node pushed before it.

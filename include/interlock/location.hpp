@@ -2,6 +2,7 @@
 #pragma once
 
 /// Where in the source a context was entered; a default argument of the functions that enter one.
+/// Context: any.
 /// (`std::source_location` is missing from clang 14 with libstdc++ 12.)
 
 namespace interlock {

@@ -16,6 +16,7 @@ namespace interlock {
 [[nodiscard]] INTERLOCK_API long option_integer(const char* key, long fallback) noexcept;
 
 /// Copies the text value of `key` into `buffer` (cut to fit, terminated). False if absent.
+/// Context: any.
 INTERLOCK_API bool option_text(const char* key, char* buffer, std::size_t size) noexcept;
 
 }  // namespace interlock

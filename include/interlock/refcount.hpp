@@ -51,6 +51,7 @@ struct refcount {
 
 /// A nullable smart pointer over objects with `intrusive_get(T&)` and `intrusive_put(T&)`, found by
 /// argument-dependent lookup. Same size as a pointer.
+/// Context: any, as far as `intrusive_put` allows when the last reference is dropped.
 template <class T>
 class ref_ptr {
  public:

@@ -4,6 +4,7 @@
 /// `result<T>`: a value or an `interlock::error`, with the member names of `std::expected`
 /// (which gcc 12 has only in C++23). Nothing throws: reading the wrong side is a broken contract
 /// and stops the program.
+/// Context: any, as far as moving and destroying `T` allows.
 /// Source: ISO C++23 [expected].
 
 #include <cstdlib>
