@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "interlock/atomic.hpp"
+#include "interlock/llist.hpp"
 #include "interlock/location.hpp"
 
 namespace interlock {
@@ -31,9 +32,10 @@ struct alignas(64) cpu_words {
   atomic<std::uint32_t> pending;          ///< [remote] cpu_pending bits: what a replay must serve
   atomic<std::uint32_t> softirq_pending;  ///< one bit per softirq vector
   atomic<std::uint32_t> need_resched;     ///< [remote] somebody asked this CPU to reschedule
-  atomic<std::uint32_t> reserved;
-  location irqs_off_at;  ///< where interrupts were last switched off
-  void* cpu;             ///< the irq layer's descriptor, null until it needs one
+  atomic<std::uint32_t> id;               ///< unique among live CPUs; 0: its task is not enlisted
+  location irqs_off_at;                   ///< where interrupts were last switched off
+  void* cpu;                              ///< the irq layer's descriptor, null until it needs one
+  llist_head queue;  ///< [remote] interrupts to be served; here, so that no CPU needs memory
 };
 
 struct alignas(64) task_words {
@@ -52,8 +54,8 @@ static_assert(sizeof(task_words) == 64);
 
 /// Bits of `cpu_words::pending`.
 namespace cpu_pending {
-inline constexpr std::uint32_t work = 1u << 0;      ///< the CPU's queue of interrupts is not empty
-inline constexpr std::uint32_t softirq = 1u << 1;   ///< softirqs were raised with interrupts off
+inline constexpr std::uint32_t work = 1u << 0;     ///< the CPU's queue of interrupts is not empty
+inline constexpr std::uint32_t softirq = 1u << 1;  ///< softirqs were raised with interrupts off
 }  // namespace cpu_pending
 
 }  // namespace interlock

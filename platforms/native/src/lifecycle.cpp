@@ -72,7 +72,11 @@ void fork_parent() noexcept {
 }
 
 void fork_child() noexcept {
-  if (this_task().id.load_relaxed() != 0) this_task().id.store_relaxed(kernel_thread_id());
+  if (task_words& task = this_task(); task.id.load_relaxed() != 0) {
+    task.former_id = task.id.load_relaxed();
+    task.id.store_relaxed(kernel_thread_id());
+    this_cpu().id.store_relaxed(task.id.load_relaxed());
+  }
   unlock_all();
   run_upwards(follow(first_hook), &lifecycle_hook::fork_child);
   list_lock.unlock();

@@ -78,6 +78,7 @@ void enlist() noexcept {
   const errno_keeper keeper;
   task_words& task = this_task();
   if (task.id.load_relaxed() == 0) task.id.store_relaxed(kernel_thread_id());
+  this_cpu().id.store_relaxed(task.id.load_relaxed());  // one task, one CPU
   if (task.life.load_relaxed() != static_cast<std::uint32_t>(life::unknown)) return;
   // Before the library's constructor there is no key: stay unknown, and be enlisted at a later use.
   if (exit_key.load_relaxed() == 0) return;
