@@ -33,15 +33,20 @@ struct completion {
 
   /// Uses up one `complete` if there is one. Context: any but NMI.
   [[nodiscard]] INTERLOCK_API bool try_wait() noexcept;
-  /// True if a wait would pass. Context: any.
-  [[nodiscard]] bool done() const noexcept { return done_.load_acquire() != 0; }
+  /// True if a wait would pass; then no `complete` that made it so is inside the object any more,
+  /// so that it may be destroyed. Context: any but NMI.
+  [[nodiscard]] INTERLOCK_API bool done() const noexcept;
   /// Back to 0. Pre: nobody waits.
   void reinit() noexcept { done_.store_relaxed(0); }
 
  private:
   static constexpr std::uint32_t all = 0x7fff'ffffu;
 
-  wait_queue wq_;
+  void add(std::uint32_t count, unsigned wakes) noexcept;
+  bool take() noexcept INTERLOCK_REQUIRES(wq_.lock);
+  result<void> wait_for_event(task_state state, deadline until, location where) noexcept;
+
+  mutable wait_queue wq_;
   atomic<std::uint32_t> done_{0};  ///< written under wq_.lock
 };
 

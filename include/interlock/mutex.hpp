@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// `mutex`: a sleeping lock for tasks. Owner checked, adaptive (spins briefly while the owner may be
-/// running, then sleeps), unfair with a wake of one waiter per unlock.
+/// `mutex`: a sleeping lock for tasks. Owner checked, adaptive (spins briefly, because the owner
+/// may be about to unlock, then sleeps), unfair with a wake of one waiter per unlock; a waiter that
+/// was overtaken several times is handed the lock.
+///
+/// | bits | meaning                                                                              |
+/// |------|--------------------------------------------------------------------------------------|
+/// | 0    | waiters: the list is not empty. Changed under wait_lock_ only                         |
+/// | 1    | handoff: unlock gives the lock to the first waiter. Changed under wait_lock_ only     |
+/// | 2-31 | id of the task that owns it, 0 when free                                             |
 ///
 /// Ordering: [M1] lock acquires what [M2] unlock released.
-/// Misuse is reported: recursion, unlock by a task that does not own it, use in atomic context,
-/// a task that ends while it owns one (when the next one waits for it).
+/// Misuse is reported: recursion (which would never end, so it ends the process), unlock by a task
+/// that does not own it, use in atomic context, a task that ends while it owns one (at its end).
+/// Lifetime: may be destroyed by whoever locked and unlocked it last, at once.
 /// Source: Linux Documentation/locking/mutex-design.rst (semantics).
 
 #include "interlock/guard.hpp"
@@ -40,15 +48,26 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
 
   [[nodiscard]] bool is_locked() const noexcept { return (word_.load_relaxed() >> 2) != 0; }
   /// Reports unless the current task owns it.
-  INTERLOCK_API void assert_held() const noexcept INTERLOCK_ASSERT_CAPABILITY(this);
+  INTERLOCK_API void assert_held(location where = location::current()) const noexcept
+      INTERLOCK_ASSERT_CAPABILITY(this);
 
  private:
   struct waiter;
-  result<void> lock_slow(task_state state, deadline until) noexcept;
-  void unlock_slow() noexcept;
-  bool spin_briefly() noexcept;
+  static constexpr std::uint32_t waiters_bit = 1u << 0;
+  static constexpr std::uint32_t handoff_bit = 1u << 1;
+  static constexpr unsigned id_shift = 2;
 
-  atomic<std::uint32_t> word_{0};  ///< owner id << 2 | has waiters << 0
+  result<void> acquire(task_state state, deadline until, location where) noexcept;
+  result<void> acquire_slow(task_state state, deadline until, location where) noexcept;
+  result<void> wait_for_turn(waiter& self, task_state state, deadline until,
+                             location where) noexcept;
+  bool try_take(std::uint32_t own) noexcept;
+  bool spin_briefly(std::uint32_t own) noexcept;
+  void leave_queue(waiter& self) noexcept;
+  void release_slow() noexcept;
+  bool pass_on(std::uint32_t own) noexcept;
+
+  atomic<std::uint32_t> word_{0};
   spinlock wait_lock_;
   list_head waiters_;  ///< protected by wait_lock_
 };
@@ -69,7 +88,7 @@ class INTERLOCK_SCOPED_CAPABILITY guard<mutex> {
   mutex& mutex_;
 };
 
-guard(mutex&) -> guard<mutex>;
-guard(mutex&, location) -> guard<mutex>;
+guard(mutex&)->guard<mutex>;
+guard(mutex&, location)->guard<mutex>;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

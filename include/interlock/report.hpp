@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// Reports of broken contracts, in the kernel's formats: what happens with them, and who reads them.
+/// Reports of broken contracts, in the kernel's formats: what happens with them, and who reads
+/// them.
 ///
 /// The first line of a report is one that kernel log parsers know ("BUG: sleeping function called
 /// from invalid context at ..."). Then come facts, held context, and the stack, one frame a line.
@@ -24,19 +25,19 @@ enum class report_action {
 };
 
 enum class report_kind {
-  bug,                   ///< INTERLOCK_BUG_ON
-  warning,               ///< INTERLOCK_WARN_ON
-  sleep_in_atomic,       ///< might_sleep in a context that may not
-  schedule_in_atomic,    ///< schedule() in atomic context
-  context_imbalance,     ///< a preempt, bh, irq or RCU section was left more often than entered
-  spinlock_misuse,       ///< recursion, unlock by another, unlock of a free lock
-  mutex_misuse,          ///< recursion, unlock by another task, wrong context
-  rcu_misuse,            ///< see rcupdate.hpp
-  rcu_stall,             ///< a reader holds up a grace period
-  hung_task,             ///< an unbounded wait takes too long
-  irq_nobody_cared,      ///< a line that no handler claims
-  fence_misuse,          ///< see dma_fence.hpp
-  fence_overdue,         ///< the fence watchdog
+  bug,                 ///< INTERLOCK_BUG_ON
+  warning,             ///< INTERLOCK_WARN_ON
+  sleep_in_atomic,     ///< might_sleep in a context that may not
+  schedule_in_atomic,  ///< schedule() in atomic context
+  context_imbalance,   ///< a preempt, bh, irq or RCU section was left more often than entered
+  spinlock_misuse,     ///< recursion, unlock by another, unlock of a free lock
+  mutex_misuse,        ///< recursion, unlock by another task, wrong context
+  rcu_misuse,          ///< see rcupdate.hpp
+  rcu_stall,           ///< a reader holds up a grace period
+  hung_task,           ///< an unbounded wait takes too long
+  irq_nobody_cared,    ///< a line that no handler claims
+  fence_misuse,        ///< see dma_fence.hpp
+  fence_overdue,       ///< the fence watchdog
 };
 
 /// What a handler sees. Lifetime: the call.
@@ -80,7 +81,7 @@ class INTERLOCK_API report_text {
   report_text& operator<<(unsigned number) noexcept;
   report_text& operator<<(long number) noexcept;
   report_text& operator<<(unsigned long number) noexcept;
-  report_text& operator<<(location where) noexcept;  ///< "file:line"
+  report_text& operator<<(location where) noexcept;                          ///< "file:line"
   report_text& hex(std::uint64_t number, unsigned min_digits = 1) noexcept;  ///< digits only
 
   [[nodiscard]] const char* c_str() const noexcept { return text_; }
@@ -123,13 +124,12 @@ INTERLOCK_API void warn_at(const char* condition, location where) noexcept;
 }  // namespace interlock::inline INTERLOCK_PLATFORM
 
 /// Ends the process if `condition` holds: going on would destroy data. On in release builds.
-#define INTERLOCK_BUG_ON(condition)                                                            \
-  do {                                                                                         \
-    if (condition) [[unlikely]]                                                                \
-      ::interlock::bug_at(#condition, ::interlock::location::current());                       \
+#define INTERLOCK_BUG_ON(condition)                                      \
+  do {                                                                   \
+    if (condition) [[unlikely]]                                          \
+      ::interlock::bug_at(#condition, ::interlock::location::current()); \
   } while (false)
 
 /// Reports if `condition` holds and yields it: `if (INTERLOCK_WARN_ON(x)) return ...`.
-#define INTERLOCK_WARN_ON(condition)                                                           \
-  ((condition) ? (::interlock::warn_at(#condition, ::interlock::location::current()), true)    \
-               : false)
+#define INTERLOCK_WARN_ON(condition) \
+  ((condition) ? (::interlock::warn_at(#condition, ::interlock::location::current()), true) : false)

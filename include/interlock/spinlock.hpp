@@ -3,8 +3,8 @@
 
 /// `spinlock`: mutual exclusion for every context. Four bytes, C layout.
 ///
-/// Waiting is bounded spinning, then parking in the OS: in user space the holder may be descheduled,
-/// and FIFO spinning then costs two orders of magnitude (docs/performance.md). Unfair.
+/// Waiting is bounded spinning, then parking in the OS: in user space the holder may be
+/// descheduled, and FIFO spinning then costs two orders of magnitude (docs/performance.md). Unfair.
 ///
 /// | bits | meaning                                                                              |
 /// |------|--------------------------------------------------------------------------------------|
@@ -51,7 +51,8 @@ struct INTERLOCK_CAPABILITY("spinlock") spinlock {
   /// True if somebody holds it. Context: any. A hint, unless the caller holds it.
   [[nodiscard]] bool is_locked() const noexcept;
   /// Reports unless the current task holds it.
-  void assert_held() const noexcept INTERLOCK_ASSERT_CAPABILITY(this);
+  INTERLOCK_API void assert_held(location where = location::current()) const noexcept
+      INTERLOCK_ASSERT_CAPABILITY(this);
 
  private:
   static constexpr std::uint32_t locked_bit = 1u << 0;
@@ -61,6 +62,8 @@ struct INTERLOCK_CAPABILITY("spinlock") spinlock {
   void acquire() noexcept;
   bool try_acquire() noexcept;
   void release() noexcept;
+  bool acquire_spinning(std::uint32_t own) noexcept;
+  void acquire_parking(std::uint32_t own) noexcept;
   INTERLOCK_API void acquire_slow() noexcept;
   INTERLOCK_API void release_slow(std::uint32_t seen) noexcept;
   INTERLOCK_API static std::uint32_t enlisted_word() noexcept;
@@ -73,7 +76,8 @@ static_assert(sizeof(spinlock) == 4);
 
 inline std::uint32_t spinlock::own_word() noexcept {
   const std::uint32_t id = platform::this_task().id.load_relaxed();
-  if (id == 0) [[unlikely]] return enlisted_word();
+  if (id == 0) [[unlikely]]
+    return enlisted_word();
   return (id << id_shift) | locked_bit;
 }
 
@@ -97,7 +101,8 @@ inline void spinlock::acquire() noexcept {
 inline void spinlock::release() noexcept {
   platform::event::lock_release(this);
   const std::uint32_t seen = word_.exchange_release(0);  // [S2] pairs with [S1]
-  if (seen != own_word()) [[unlikely]] release_slow(seen);
+  if (seen != own_word()) [[unlikely]]
+    release_slow(seen);
 }
 
 inline void spinlock::lock(no_mask_t, location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
@@ -109,30 +114,30 @@ inline void spinlock::lock(mask_bh_t, location where) noexcept INTERLOCK_NO_THRE
   preempt_disable(where);
   acquire();
 }
-inline irq_flags spinlock::lock(irqsave_t, location where) noexcept
-    INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+inline irq_flags spinlock::lock(irqsave_t,
+                                location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   const irq_flags flags = local_irq_save(where);
   preempt_disable(where);
   acquire();
   return flags;
 }
 
-inline bool spinlock::try_lock(no_mask_t, location where) noexcept
-    INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+inline bool spinlock::try_lock(no_mask_t,
+                               location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   preempt_disable(where);
   if (try_acquire()) return true;
   preempt_enable();
   return false;
 }
-inline bool spinlock::try_lock(mask_bh_t, location where) noexcept
-    INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+inline bool spinlock::try_lock(mask_bh_t,
+                               location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   local_bh_disable(where);
   if (try_lock(no_mask, where)) return true;
   local_bh_enable();
   return false;
 }
-inline bool spinlock::try_lock(irqsave_t, irq_flags& flags, location where) noexcept
-    INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+inline bool spinlock::try_lock(irqsave_t, irq_flags& flags,
+                               location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   flags = local_irq_save(where);
   if (try_lock(no_mask, where)) return true;
   local_irq_restore(flags);
@@ -148,8 +153,8 @@ inline void spinlock::unlock(mask_bh_t) noexcept INTERLOCK_NO_THREAD_SAFETY_ANAL
   preempt_enable();
   local_bh_enable();
 }
-inline void spinlock::unlock(irqsave_t, irq_flags flags) noexcept
-    INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+inline void spinlock::unlock(irqsave_t,
+                             irq_flags flags) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   release();
   // Interrupts first, then preemption: a replayed handler still finds an atomic section, as one
   // that arrives here does.
@@ -206,11 +211,11 @@ class INTERLOCK_SCOPED_CAPABILITY guard<irqsave_t, spinlock> {
   irq_flags flags_;
 };
 
-guard(no_mask_t, spinlock&) -> guard<no_mask_t, spinlock>;
-guard(no_mask_t, spinlock&, location) -> guard<no_mask_t, spinlock>;
-guard(mask_bh_t, spinlock&) -> guard<mask_bh_t, spinlock>;
-guard(mask_bh_t, spinlock&, location) -> guard<mask_bh_t, spinlock>;
-guard(irqsave_t, spinlock&) -> guard<irqsave_t, spinlock>;
-guard(irqsave_t, spinlock&, location) -> guard<irqsave_t, spinlock>;
+guard(no_mask_t, spinlock&)->guard<no_mask_t, spinlock>;
+guard(no_mask_t, spinlock&, location)->guard<no_mask_t, spinlock>;
+guard(mask_bh_t, spinlock&)->guard<mask_bh_t, spinlock>;
+guard(mask_bh_t, spinlock&, location)->guard<mask_bh_t, spinlock>;
+guard(irqsave_t, spinlock&)->guard<irqsave_t, spinlock>;
+guard(irqsave_t, spinlock&, location)->guard<irqsave_t, spinlock>;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -4,9 +4,9 @@
 /// Wait queues: tasks that sleep until a predicate holds, and those who tell them to look again.
 ///
 /// Ordering: the two-sided rule of task.hpp. `wait_event` announces its state [W1] before it tests
-/// the predicate; `wake_up` passes a full barrier [W2] before it looks for sleepers. So a waker that
-/// made the predicate true before `wake_up` is seen, with or without a lock around the predicate.
-/// Source: Linux include/linux/wait.h (semantics).
+/// the predicate; `wake_up` passes a full barrier [W2] before it looks for sleepers. So a waker
+/// that made the predicate true before `wake_up` is seen, with or without a lock around the
+/// predicate. Source: Linux include/linux/wait.h (semantics).
 
 #include "interlock/list.hpp"
 #include "interlock/result.hpp"
@@ -22,8 +22,9 @@ struct wait_queue {
   wait_queue(const wait_queue&) = delete;
   wait_queue& operator=(const wait_queue&) = delete;
 
-  spinlock lock;       ///< taken with irqsave, so that handlers may wake
-  list_head sleepers;  ///< of wait_queue_entry::node; non-exclusive ones first
+  spinlock lock;                    ///< taken with irqsave, so that handlers may wake
+  atomic<std::uint32_t> queued{0};  ///< length of the list; written under the lock, read without
+  list_head sleepers;               ///< of wait_queue_entry::node; non-exclusive ones first
 };
 
 /// One waiter; caller-owned, on the stack of the wait.
@@ -38,12 +39,21 @@ struct wait_queue_entry {
 INTERLOCK_API void prepare_to_wait(wait_queue& wq, wait_queue_entry& entry,
                                    task_state state) noexcept;
 INTERLOCK_API void init_wait_entry(wait_queue_entry& entry, bool exclusive) noexcept;
-/// Sets `running` and takes `entry` off. If it was exclusive and a wake was spent on it although the
-/// wait ends otherwise (`pass_on`), the wake goes to the next.
+/// `prepare_to_wait` and `wake_up_mask` for callers that hold wq.lock already.
+INTERLOCK_API void prepare_to_wait_locked(wait_queue& wq, wait_queue_entry& entry,
+                                          task_state state) noexcept INTERLOCK_REQUIRES(wq.lock);
+INTERLOCK_API void wake_up_locked(wait_queue& wq, task_state mask, unsigned exclusive) noexcept
+    INTERLOCK_REQUIRES(wq.lock);
+/// Sets `running` and takes `entry` off. If it was exclusive and a wake was spent on it although
+/// the wait ends otherwise (`pass_on`), the wake goes to the next.
 INTERLOCK_API void finish_wait(wait_queue& wq, wait_queue_entry& entry, bool pass_on) noexcept;
+INTERLOCK_API void finish_wait_locked(wait_queue& wq, wait_queue_entry& entry,
+                                      bool pass_on) noexcept INTERLOCK_REQUIRES(wq.lock);
 
-/// Wakes all non-exclusive sleepers in `mask` and up to `exclusive` exclusive ones (0: all).
-/// Context: any but NMI; takes wq.lock with irqsave. Order: [W2] full barrier first.
+/// Wakes all non-exclusive sleepers in `mask` and up to `exclusive` exclusive ones (0: all), and
+/// takes them off, so that the next wake finds the next ones.
+/// Context: any but NMI; takes wq.lock with irqsave, unless nobody is queued.
+/// Order:   [W2] full barrier first.
 INTERLOCK_API void wake_up_mask(wait_queue& wq, task_state mask, unsigned exclusive) noexcept;
 
 inline void wake_up(wait_queue& wq) noexcept { wake_up_mask(wq, task_normal, 1); }
@@ -56,7 +66,7 @@ inline void wake_up_interruptible(wait_queue& wq) noexcept {
 }
 /// Somebody is queued. Order: none; the caller needs a full barrier before it (see the file head).
 [[nodiscard]] inline bool wait_queue_active(const wait_queue& wq) noexcept {
-  return !list_empty(wq.sleepers);
+  return wq.queued.load_relaxed() != 0;
 }
 
 namespace detail {
@@ -114,9 +124,9 @@ inline result<void> wait_result(wait_end end) noexcept {
 
 /// Errors: interrupted, on any task signal; timed_out. Context: task, may sleep.
 template <class Predicate>
-[[nodiscard]] result<void> wait_event_interruptible(
-    wait_queue& wq, Predicate predicate, deadline until = no_deadline,
-    location where = location::current()) noexcept {
+[[nodiscard]] result<void> wait_event_interruptible(wait_queue& wq, Predicate predicate,
+                                                    deadline until = no_deadline,
+                                                    location where = location::current()) noexcept {
   return detail::wait_result(
       detail::wait_event(wq, predicate, task_interruptible, false, until, where));
 }

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// `mutex`: a word with the owner, and a list of sleepers behind a spinlock.
+///
+/// Invariants:
+///   I1. waiters_bit is set exactly while the list is not empty; it and handoff_bit change under
+///       wait_lock_ only. The owner changes from 0 by anybody's compare-and-swap, from an id by
+///       the owner only.
+///   I2. While waiters_bit is set, the owner releases under wait_lock_, and wakes the first waiter.
+///       So a waiter that finds the lock owned, under wait_lock_, may go: the owner's release is
+///       still to come and will wake whoever is first then. No wake has to be passed on.
+///   I3. Whoever releases under wait_lock_ leaves waiters_bit set, so that the next owner has to
+///       pass wait_lock_ too before its unlock returns. So an owner that destroys the mutex after
+///       its unlock finds nobody inside an earlier unlock.
+///   I4. A waiter is the owner before it took anything only by handoff: it looks for its own id.
+/// Ordering:
+///   [M1] each compare-and-swap to an id acquires, [M2] each store of a free or handed word
+///   releases. [W1], [W2] of task.hpp: a waiter announces its state, then looks at the word; the
+///   owner frees the word, then looks at the waiter's state.
+
+#include "interlock/mutex.hpp"
+
+#include "report/report_lines.hpp"
+#include "sched/spin.hpp"
+#include "sched/task_impl.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+namespace {
+
+/// So often may a waiter that was woken find the lock taken again before it asks for a handoff.
+constexpr unsigned overtakes_max = 8;
+
+std::uint32_t own_id() noexcept {
+  const std::uint32_t id = platform::this_task().id.load_relaxed();
+  return id != 0 ? id : detail::reporter_id();
+}
+
+task& self_task() noexcept {
+  task* const self = detail::task_if_any();
+  return self != nullptr ? *self : current_task();
+}
+
+void count_held(std::uint32_t change) noexcept {
+  atomic<std::uint32_t>& held = self_task().mutexes;
+  held.store_relaxed(held.load_relaxed() + change);
+}
+
+bool owned_by_self(std::uint32_t owner) noexcept {
+  const task_words& self = platform::this_task();
+  // A lock held across a fork bears the id from before it.
+  return owner != 0 && (owner == self.id.load_relaxed() || owner == self.former_id);
+}
+
+[[noreturn]] void report_recursion(const mutex* lock, location where) noexcept {
+  report_text text;
+  text << "WARNING: possible recursive locking detected\n";
+  detail::put_self(text);
+  text << " is trying to acquire the mutex at 0x";
+  text.hex(reinterpret_cast<std::uintptr_t>(lock)) << ", which it holds, at " << where << '\n';
+  submit_fatal_report(report_kind::mutex_misuse, text);
+}
+
+}  // namespace
+
+struct mutex::waiter {
+  list_head node;
+  task* sleeper;
+  std::uint32_t own;
+};
+
+/// Takes a free lock, or one that was handed over. Pre: the caller is queued, under wait_lock_.
+bool mutex::try_take(std::uint32_t own) noexcept {
+  std::uint32_t seen = word_.load_acquire();  // [M1] pairs with [M2], for a handoff
+  while ((seen >> id_shift) == 0) {
+    const std::uint32_t flags = seen & (waiters_bit | handoff_bit);
+    if (word_.compare_exchange_acquire(seen, own | flags)) return true;  // [M1] pairs with [M2]
+  }
+  return (seen & ~(waiters_bit | handoff_bit)) == own;  // I4
+}
+
+bool mutex::spin_briefly(std::uint32_t own) noexcept {
+  const std::uint32_t limit = detail::spin_limit();
+  for (std::uint32_t spun = 0; spun < limit; ++spun) {
+    std::uint32_t seen = word_.load_relaxed();
+    if ((seen >> id_shift) == 0 && (seen & handoff_bit) == 0 &&
+        word_.compare_exchange_acquire(seen, own | seen)) {  // [M1] pairs with [M2]
+      return true;
+    }
+    platform::cpu_relax();
+  }
+  return false;
+}
+
+/// Under wait_lock_ on entry and on return.
+void mutex::leave_queue(waiter& self) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  const bool was_first = waiters_.next == &self.node;
+  list_del_init(self.node);
+  std::uint32_t clear = was_first ? handoff_bit : 0;
+  if (list_empty(waiters_)) clear |= waiters_bit;
+  if (clear != 0) word_.fetch_and_relaxed(~clear);
+}
+
+/// Under wait_lock_ on entry and on return, not while it sleeps.
+result<void> mutex::wait_for_turn(waiter& self, task_state state, deadline until,
+                                  location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  bool in_time = true;
+  for (unsigned overtaken = 0;; ++overtaken) {
+    set_current_state(state);  // [W1] pairs with [W2] in release_slow
+    if (try_take(self.own)) return {};
+    if (!in_time) return error::timed_out;
+    if (signal_pending_state(state)) return error::interrupted;
+    if (overtaken >= overtakes_max && waiters_.next == &self.node) {
+      word_.fetch_or_relaxed(handoff_bit);
+    }
+    wait_lock_.unlock(no_mask);
+    in_time = schedule_until(until, where);
+    wait_lock_.lock(no_mask);
+  }
+}
+
+result<void> mutex::acquire_slow(task_state state, deadline until,
+                                 location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  const std::uint32_t own = own_id() << id_shift;
+  if (owned_by_self(word_.load_relaxed() >> id_shift)) report_recursion(this, where);
+  if (spin_briefly(own)) return {};
+  waiter self{{}, &self_task(), own};
+  wait_lock_.lock(no_mask);
+  list_add_tail(self.node, waiters_);
+  word_.fetch_or_relaxed(waiters_bit);
+  const result<void> end = wait_for_turn(self, state, until, where);
+  set_current_state_raw(task_running);
+  leave_queue(self);
+  wait_lock_.unlock(no_mask);
+  return end ? result<void>{} : result<void>{end.error()};
+}
+
+result<void> mutex::acquire(task_state state, deadline until, location where) noexcept {
+  might_sleep(where);
+  platform::event::lock_acquire(this, 0, false);
+  std::uint32_t expected = 0;
+  if (!word_.compare_exchange_acquire(expected, own_id() << id_shift)) {  // [M1] pairs with [M2]
+    INTERLOCK_TRY(acquire_slow(state, until, where));
+  }
+  platform::event::lock_acquired(this);
+  count_held(1);
+  return {};
+}
+
+void mutex::lock(location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  (void)acquire(task_uninterruptible, no_deadline, where);
+}
+
+result<void> mutex::lock_interruptible(location where) noexcept {
+  return acquire(task_interruptible, no_deadline, where);
+}
+
+result<void> mutex::lock_killable(location where) noexcept {
+  return acquire(task_killable, no_deadline, where);
+}
+
+bool mutex::try_lock_until(deadline until,
+                           location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  return acquire(task_uninterruptible, until, where).has_value();
+}
+
+bool mutex::try_lock() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  if (!in_task()) [[unlikely]] {
+    detail::locks_warning(report_kind::mutex_misuse, "in_interrupt()", "mutex::try_lock");
+    return false;
+  }
+  platform::event::lock_acquire(this, 0, true);
+  std::uint32_t expected = 0;
+  if (!word_.compare_exchange_acquire(expected, own_id() << id_shift)) return false;  // [M1], [M2]
+  platform::event::lock_acquired(this);
+  count_held(1);
+  return true;
+}
+
+/// Frees the lock, or hands it over, and wakes the first waiter. False if there is none any more.
+bool mutex::pass_on(std::uint32_t own) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  wait_lock_.lock(no_mask);
+  if (list_empty(waiters_)) {
+    wait_lock_.unlock(no_mask);
+    // After wait_lock_, not under it: the next owner may destroy the mutex (I3).
+    std::uint32_t expected = own;
+    return word_.compare_exchange_release(expected, 0);  // [M2] pairs with [M1]
+  }
+  const waiter& first = *INTERLOCK_CONTAINER_OF(waiters_.next, waiter, node);
+  const bool handoff = (word_.load_relaxed() & handoff_bit) != 0;
+  task& sleeper = *first.sleeper;
+  intrusive_get(sleeper);  // it may end as soon as wait_lock_ is free
+  word_.store_release(waiters_bit | (handoff ? first.own : 0));  // [M2] pairs with [M1]
+  wait_lock_.unlock(no_mask);
+  (void)wake_up_state(sleeper, task_normal);  // [W2] pairs with [W1]
+  intrusive_put(sleeper);
+  return true;
+}
+
+void mutex::release_slow() noexcept {
+  const std::uint32_t owner = word_.load_relaxed() >> id_shift;
+  if (!owned_by_self(owner)) {
+    detail::locks_warning(report_kind::mutex_misuse, "__owner_task(owner) != current",
+                          "mutex::unlock");
+    count_held(1);  // the caller is about to count it off
+    return;
+  }
+  while (!pass_on(owner << id_shift)) {
+  }
+}
+
+void mutex::unlock() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  if (!in_task()) [[unlikely]] {
+    detail::locks_warning(report_kind::mutex_misuse, "in_interrupt()", "mutex::unlock");
+    return;
+  }
+  platform::event::lock_release(this);
+  std::uint32_t expected = own_id() << id_shift;
+  if (!word_.compare_exchange_release(expected, 0)) release_slow();  // [M2] pairs with [M1]
+  count_held(0u - 1u);
+}
+
+void mutex::assert_held(location where) const noexcept {
+  if (owned_by_self(word_.load_relaxed() >> id_shift)) return;
+  report_text text;
+  detail::put_warning(text);
+  text << where << " mutex::assert_held\n";
+  submit_report(report_kind::mutex_misuse, text);
+}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM

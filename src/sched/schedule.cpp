@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Sleeping and waking: the state word, and parking on it.
+///
+/// Invariants:
+///   I1. Only the task itself makes its state anything but `running`; only a waker's
+///       compare-and-swap or the task itself makes it `running`.
+///   I2. A waker that changes the state does so once per sleep: so there is at most one unpark per
+///       park, and after its compare-and-swap it knows the task by address only.
+///   I3. The task parks only while its word holds exactly its state with the parked bit: a wake
+///   that
+///       comes before makes the park return at once.
+/// Ordering:
+///   [W1] sleeper: state, barrier, condition        [W2] waker: condition, barrier, state
+///   Either [W1]'s side sees the condition or [W2]'s side sees the state (store buffering with full
+///   barriers on both sides). The same pair, with `signals` for the condition, makes signals safe;
+///   there schedule() itself supplies the sleeper's barrier [W3], so that a state announced with
+///   set_current_state_raw() is safe too.
+///   [W4] the waker's compare-and-swap releases, [W5] the sleeper acquires what came before the
+///   wake.
+///
+///     sleeper                              waker
+///     word: running -> state               condition = true
+///     [W1]                                 [W2]
+///     if (!condition)                      if (word & mask)
+///       word: state -> state|parked          [W4] word: -> running
+///       park(word == state|parked)           if (it had parked) unpark(word)
+///     [W5]
+
+#include "interlock_platform/park.hpp"
+#include "report/report_lines.hpp"
+#include "sched/spin.hpp"
+#include "sched/task_impl.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+namespace {
+
+constexpr std::uint32_t running_word = 0;
+constexpr std::uint32_t listens_to_interrupt = static_cast<std::uint32_t>(task_interruptible);
+constexpr std::uint32_t listens_to_kill = static_cast<std::uint32_t>(task_state::wakekill);
+constexpr std::uint32_t wakeable =
+    listens_to_interrupt | listens_to_kill | static_cast<std::uint32_t>(task_uninterruptible);
+constexpr std::uint32_t probe_interval = 16;  // sleeps without a spin, then one with
+
+constexpr std::uint32_t bits(task_signal signal) noexcept {
+  return static_cast<std::uint32_t>(signal);
+}
+
+void report_schedule_in_atomic(location where) noexcept {
+  report_text text;
+  text << "BUG: scheduling while atomic: ";
+  detail::put_self(text);
+  text << "/0x";
+  text.hex(preempt_count(), 8) << '\n'
+                               << "called at: " << where
+                               << ", irqs_disabled(): " << int{irqs_disabled()}
+                               << ", RCU nest depth: "
+                               << (platform::this_task().rcu.load_relaxed() &
+                                   detail::rcu_nesting_mask)
+                               << '\n';
+  detail::put_atomic_places(text);
+  submit_report(report_kind::schedule_in_atomic, text);
+}
+
+/// Waits for the wake without a system call, as long as that has paid lately: a spin that is
+/// answered earns the full budget, one that is not halves it.
+bool spin_for_wake(task& self) noexcept {
+  const std::uint32_t limit = detail::spin_limit();
+  if (limit == 0) return false;
+  if (self.spin_budget == 0) {
+    if (++self.sleeps_unspun < probe_interval) return false;
+    self.sleeps_unspun = 0;
+    self.spin_budget = limit / 2;
+  }
+  for (std::uint32_t i = 0; i < self.spin_budget; ++i) {
+    if (self.word.load_relaxed() == running_word) {
+      self.spin_budget = limit;
+      return true;
+    }
+    platform::cpu_relax();
+  }
+  self.spin_budget /= 2;
+  return false;
+}
+
+/// Parks until the state is `running` or `until`. True if a waker ended it.
+bool park_for_wake(task& self, deadline until) noexcept {
+  std::uint32_t seen = self.word.load_relaxed();
+  bool slept = false;
+  while (seen != running_word) {
+    if ((seen & detail::parked_bit) == 0) {
+      // Relaxed: the word's own modification order decides between this and the waker (I3).
+      if (!self.word.compare_exchange_relaxed(seen, seen | detail::parked_bit)) continue;
+      seen |= detail::parked_bit;
+    }
+    const platform::park_result end = platform::park(self.word, seen, until);
+    if (end == platform::park_result::timed_out) {
+      return self.word.exchange_acquire(running_word) == running_word;  // [W5] pairs with [W4]
+    }
+    slept = slept || end == platform::park_result::woken;
+    seen = self.word.load_relaxed();
+  }
+  if (slept) self.wakeups.store_relaxed(self.wakeups.load_relaxed() + 1);
+  return true;
+}
+
+/// State not `running`. True if a wake or a signal ended the sleep; then or else it is `running`.
+bool sleep(task& self, task_state state, deadline until) noexcept {
+  smp_mb();  // [W3] pairs with [W2] in send_signal
+  if (signal_pending_state(state)) {
+    self.word.store_relaxed(running_word);
+    return true;
+  }
+  const bool woken =
+      (until != expired_deadline && spin_for_wake(self)) || park_for_wake(self, until);
+  (void)self.word.load_acquire();  // [W5] pairs with [W4]
+  return woken;
+}
+
+}  // namespace
+
+void set_current_state(task_state state) noexcept {
+  current_task().word.store_relaxed(static_cast<std::uint32_t>(state));
+  smp_mb();  // [W1] pairs with [W2]
+}
+
+void set_current_state_raw(task_state state) noexcept {
+  current_task().word.store_relaxed(static_cast<std::uint32_t>(state));
+}
+
+bool schedule_until(deadline until, location where) noexcept {
+  if (!sleep_allowed()) [[unlikely]]
+    report_schedule_in_atomic(where);
+  task& self = current_task();
+  const task_state state = state_of(self);
+  if (state != task_running) return sleep(self, state, until);
+  platform::yield();
+  smp_mb();
+  return until == no_deadline || platform::now() < until;
+}
+
+void schedule(location where) noexcept { (void)schedule_until(no_deadline, where); }
+
+ktime schedule_timeout(ktime timeout, location where) noexcept {
+  if (timeout == max_schedule_timeout) {
+    schedule(where);
+    return timeout;
+  }
+  if (timeout < ktime::zero()) {
+    report_text text;
+    text << "schedule_timeout: wrong timeout value ";
+    text.hex(static_cast<std::uint64_t>(timeout.count())) << "\ncalled at: " << where << '\n';
+    submit_report(report_kind::warning, text);
+    set_current_state_raw(task_running);
+    return ktime::zero();
+  }
+  const deadline until = deadline_after(timeout);
+  if (!schedule_until(until, where)) return ktime::zero();
+  const ktime left = until - platform::now();
+  return left > ktime::zero() ? left : ktime::zero();
+}
+
+bool wake_up_state(task& t, task_state mask) noexcept {
+  smp_mb();  // [W2] pairs with [W1], [W3]
+  const std::uint32_t listening = static_cast<std::uint32_t>(mask) & wakeable;
+  std::uint32_t seen = t.word.load_relaxed();
+  do {
+    if ((seen & listening) == 0) return false;
+  } while (!t.word.compare_exchange_acq_rel(seen, running_word));     // [W4] pairs with [W5]
+  if ((seen & detail::parked_bit) != 0) platform::unpark(t.word, 1);  // by address only (I2)
+  return true;
+}
+
+bool wake_up_process(task& t) noexcept { return wake_up_state(t, task_normal); }
+
+void send_signal(task& t, task_signal signal) noexcept {
+  t.signals.fetch_or_release(bits(signal));  // [G1] pairs with [G2]
+  const task_state listeners =
+      signal == task_signal::kill ? task_interruptible | task_state::wakekill : task_interruptible;
+  (void)wake_up_state(t, listeners);  // its [W2] stands between the bit and the state
+}
+
+bool signal_pending(const task& t) noexcept {
+  return t.signals.load_acquire() != 0;  // [G2] pairs with [G1]
+}
+
+bool fatal_signal_pending(const task& t) noexcept {
+  return (t.signals.load_acquire() & bits(task_signal::kill)) != 0;  // [G2] pairs with [G1]
+}
+
+bool signal_pending_state(task_state state) noexcept {
+  const auto listening = static_cast<std::uint32_t>(state);
+  if ((listening & (listens_to_interrupt | listens_to_kill)) == 0) return false;
+  const task& self = current_task();
+  return (listening & listens_to_interrupt) != 0 ? signal_pending(self)
+                                                 : fatal_signal_pending(self);
+}
+
+void flush_signals() noexcept {
+  current_task().signals.fetch_and_relaxed(~bits(task_signal::interrupt));
+}
+
+bool need_resched() noexcept {
+  const task* const self = detail::task_if_any();
+  return platform::this_cpu().need_resched.load_relaxed() != 0 ||
+         (self != nullptr && self->resched.load_relaxed() != 0);
+}
+
+void set_need_resched(task& t) noexcept { t.resched.store_relaxed(1); }
+
+bool cond_resched(location where) noexcept {
+  might_sleep(where);
+  if (!need_resched()) return false;
+  platform::this_cpu().need_resched.store_relaxed(0);
+  current_task().resched.store_relaxed(0);
+  platform::yield();
+  return true;
+}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The life of tasks: made on first need, ended with their thread, kept by whoever counts on them.
+///
+/// Invariants:
+///   I1. `task_words::task` owns one reference; the exit hook drops it and makes the state `dead`.
+///   I2. A task in state `dead` never leaves it: no waker's mask contains it.
+/// Contexts: tasks are made in task context only (malloc).
+
+#include <cstdlib>
+#include <new>
+
+#include "interlock_platform/lifecycle.hpp"
+#include "interlock_platform/thread.hpp"
+#include "report/report_lines.hpp"
+#include "sched/task_impl.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+namespace {
+
+/// A mutex whose owner has ended is never unlocked: say so when it happens, not when one waits.
+void check_no_locks_held(const task& self) noexcept {
+  const std::uint32_t held = self.mutexes.load_relaxed();
+  if (held == 0) return;
+  report_text text;
+  text << "WARNING: ";
+  detail::put_self(text);
+  text << " still has locks held!\n" << held << " lock" << (held == 1 ? "" : "s") << " held\n";
+  submit_report(report_kind::mutex_misuse, text);
+}
+
+void thread_exit() noexcept {
+  task_words& words = platform::this_task();
+  task* const self = static_cast<task*>(words.task);
+  if (self == nullptr) return;
+  check_no_locks_held(*self);
+  self->thread.store_relaxed(nullptr);
+  self->word.store_release(static_cast<std::uint32_t>(task_state::dead));  // [X1] with [X2]
+  words.task = nullptr;
+  intrusive_put(*self);
+}
+
+/// The forking thread lives on under a new id; the others are not there.
+void fork_child() noexcept {
+  if (task* const self = detail::task_if_any()) {
+    self->id.store_relaxed(platform::this_task().id.load_relaxed());
+  }
+}
+
+constinit platform::lifecycle_hook hook{
+    platform::hook_order::sched, thread_exit, nullptr, nullptr, fork_child, nullptr, nullptr};
+
+[[gnu::constructor]] void install_hook() noexcept { platform::add_lifecycle_hook(hook); }
+
+task& first_use() noexcept {
+  INTERLOCK_BUG_ON(!in_task() && "the first current_task() of a thread allocates");
+  task* const made = detail::make_task();
+  INTERLOCK_BUG_ON(made == nullptr && "out of memory");
+  platform::thread_name(made->name);
+  detail::adopt_task(*made);
+  return *made;
+}
+
+}  // namespace
+
+namespace detail {
+
+task* make_task() noexcept {
+  void* const memory = std::malloc(sizeof(task));
+  return memory != nullptr ? new (memory) task : nullptr;
+}
+
+void adopt_task(task& t) noexcept {
+  platform::enlist();
+  task_words& words = platform::this_task();
+  t.id.store_relaxed(words.id.load_relaxed());
+  words.task = &t;
+}
+
+}  // namespace detail
+
+void intrusive_get(task& t) noexcept { t.references.get(); }
+
+void intrusive_put(task& t) noexcept {
+  if (!t.references.put()) return;
+  t.~task();
+  std::free(&t);
+}
+
+task& current_task() noexcept {
+  task* const self = detail::task_if_any();
+  return self != nullptr ? *self : first_use();
+}
+
+ref_ptr<task> current_task_ref() noexcept { return ref_ptr<task>::share(current_task()); }
+
+std::uint32_t task_id(const task& t) noexcept { return t.id.load_relaxed(); }
+
+const char* task_name(const task& t) noexcept { return t.name; }
+
+task_state state_of(const task& t) noexcept {
+  return static_cast<task_state>(t.word.load_acquire() & detail::state_mask);  // [X2] with [X1]
+}
+
+std::uint64_t wakeups_of(const task& t) noexcept { return t.wakeups.load_relaxed(); }
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM

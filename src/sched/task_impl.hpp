@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// What a task is made of; for the sched and locking layers.
+///
+/// `word` is the state, and the word on which the task parks:
+///
+/// | bits | meaning                                                                              |
+/// |------|--------------------------------------------------------------------------------------|
+/// | 0-15 | `task_state`                                                                         |
+/// | 31   | parked: the task may be parked on the word. May be set with it awake; never clear    |
+/// |      | while it is parked and the state is not `running`                                    |
+
+#include "interlock/kthread.hpp"
+#include "interlock/task.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+
+/// Ownership: a member marked [own] is touched by the task itself only, in task context.
+struct task {
+  refcount references;
+  atomic<std::uint32_t> word{0};
+  atomic<std::uint32_t> signals{0};  ///< `task_signal` bits
+  atomic<std::uint32_t> resched{0};  ///< 1: `set_need_resched`
+  atomic<std::uint32_t> id{0};       ///< that of its thread; written at its start and at a fork
+  atomic<std::uint32_t> mutexes{0};  ///< [own] mutexes held
+  atomic<std::uint64_t> wakeups{0};  ///< [own] written
+  std::uint32_t spin_budget = 0;     ///< [own] see spin_for_wake()
+  std::uint32_t sleeps_unspun = 0;   ///< [own]
+  atomic<void*> thread{nullptr};     ///< the kthread's control block, null on other threads
+  char name[16] = {};
+};
+
+namespace detail {
+
+inline constexpr std::uint32_t state_mask = 0xffffu;
+inline constexpr std::uint32_t parked_bit = 1u << 31;
+
+/// A task that no thread runs yet; null without memory. The caller owns the reference.
+[[nodiscard]] task* make_task() noexcept;
+
+/// Makes `t` the calling thread's task; takes over the reference. Pre: the thread has none.
+void adopt_task(task& t) noexcept;
+
+/// The current task, or null if the thread has not needed one. Context: any.
+[[nodiscard]] inline task* task_if_any() noexcept {
+  return static_cast<task*>(platform::this_task().task);
+}
+
+}  // namespace detail
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM
