@@ -61,6 +61,7 @@ park_result park(const atomic<std::uint32_t>& word, std::uint32_t expected, dead
 
 unsigned unpark(const atomic<std::uint32_t>& word, unsigned count, park_scope scope) noexcept {
   const errno_keeper keeper;
+  if (count == 0) return 0;  // of which the kernel would make 1
   const unsigned wanted = count < unpark_all ? count : unpark_all;
   static_assert(unpark_all <= INT_MAX);
   const long woken = syscall(SYS_futex, &word, FUTEX_WAKE | futex_flags(scope), wanted);

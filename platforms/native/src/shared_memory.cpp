@@ -63,7 +63,8 @@ result<shared_mapping> map_memory(std::size_t size, bool shareable, const char* 
 result<shared_mapping> map_memory_fd(int fd, std::size_t size) noexcept {
   if (size == 0 || size > PTRDIFF_MAX) return error::invalid_argument;
   const int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  if (own < 0) return last_error();
+  // With an argument of 0, EINVAL says that not even descriptor 0 is within the limit.
+  if (own < 0) return errno == EINVAL ? error::too_many_files_open : last_error();
   // Sealed first, measured second: then the size cannot have shrunk in between.
   const int seals = fcntl(own, F_GET_SEALS);
   struct stat status;
