@@ -7,8 +7,8 @@
 ///
 /// | bits | meaning                                                                              |
 /// |------|--------------------------------------------------------------------------------------|
-/// | 0    | waiters: the list is not empty. Changed under wait_lock_ only                         |
-/// | 1    | handoff: unlock gives the lock to the first waiter. Changed under wait_lock_ only     |
+/// | 0    | waiters: unlock wakes the first of the list                                          |
+/// | 1    | handoff: unlock gives the lock to the first of the list                              |
 /// | 2-31 | id of the task that owns it, 0 when free                                             |
 ///
 /// Ordering: [M1] lock acquires what [M2] unlock released.
@@ -55,15 +55,17 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   struct waiter;
   static constexpr std::uint32_t waiters_bit = 1u << 0;
   static constexpr std::uint32_t handoff_bit = 1u << 1;
+  static constexpr std::uint32_t flags = waiters_bit | handoff_bit;
   static constexpr unsigned id_shift = 2;
 
   result<void> acquire(task_state state, deadline until, location where) noexcept;
   result<void> acquire_slow(task_state state, deadline until, location where) noexcept;
   result<void> wait_for_turn(waiter& self, task_state state, deadline until,
                              location where) noexcept;
-  bool try_take(std::uint32_t own) noexcept;
+  bool try_take(const waiter& self) noexcept;
   bool spin_briefly(std::uint32_t own) noexcept;
-  void leave_queue(waiter& self) noexcept;
+  waiter& first_waiter() noexcept;
+  void give_up(waiter& self) noexcept;
   void release_slow() noexcept;
   bool pass_on(std::uint32_t own) noexcept;
 

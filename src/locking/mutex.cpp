@@ -3,23 +3,24 @@
 /// `mutex`: a word with the owner, and a list of sleepers behind a spinlock.
 ///
 /// Invariants:
-///   I1. waiters_bit is set exactly while the list is not empty; it and handoff_bit change under
-///       wait_lock_ only. The owner changes from 0 by anybody's compare-and-swap, from an id by
-///       the owner only.
-///   I2. While waiters_bit is set, the owner releases under wait_lock_, and wakes the first waiter.
-///       So a waiter that finds the lock owned, under wait_lock_, may go: the owner's release is
-///       still to come and will wake whoever is first then. No wake has to be passed on.
-///   I3. Whoever releases under wait_lock_ leaves waiters_bit set, so that the next owner has to
-///       pass wait_lock_ too before its unlock returns. So an owner that destroys the mutex after
-///       its unlock finds nobody inside an earlier unlock.
-///   I4. A waiter is the owner before it took anything only by handoff: it looks for its own id.
+///   I1. The owner changes from 0 by anybody's compare-and-swap, from an id by the owner only. The
+///       other bits are set under wait_lock_ only, and cleared by it or by the owner's release.
+///   I2. While the list is not empty, either waiters_bit is set, so that the owner's release will
+///       wake the first waiter, or a waiter that was woken has not looked at the word yet; it takes
+///       the lock, sets the bit again, or (leaving by error) sees to it that one of both holds for
+///       the others. Until it has looked, locks and unlocks of others are as cheap as without it.
+///   I3. Whoever releases under wait_lock_ does it because of a waiter, who passes wait_lock_ once
+///       more before it leaves. Without waiters the release comes after wait_lock_. So whoever
+///       destroys the mutex after the last unlock finds nobody inside an earlier one.
+///   I4. A waiter finds its own id in the word before it took anything only by handoff.
 /// Ordering:
 ///   [M1] each compare-and-swap to an id acquires, [M2] each store of a free or handed word
-///   releases. [W1], [W2] of task.hpp: a waiter announces its state, then looks at the word; the
-///   owner frees the word, then looks at the waiter's state.
+///   releases. A waiter announces its state under wait_lock_, and the owner looks for it under
+///   wait_lock_ or after; so the state needs no barrier of its own.
 
 #include "interlock/mutex.hpp"
 
+#include "interlock_platform/park.hpp"
 #include "report/report_lines.hpp"
 #include "sched/spin.hpp"
 #include "sched/task_impl.hpp"
@@ -27,8 +28,9 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 namespace {
 
-/// So often may a waiter that was woken find the lock taken again before it asks for a handoff.
-constexpr unsigned overtakes_max = 8;
+/// A waiter that was overtaken asks for a handoff when it has waited so long. A handoff costs all
+/// others a context switch, so it is for those who would starve.
+constexpr ktime handoff_after = std::chrono::milliseconds{1};
 
 std::uint32_t own_id() noexcept {
   const std::uint32_t id = platform::this_task().id.load_relaxed();
@@ -68,14 +70,21 @@ struct mutex::waiter {
   std::uint32_t own;
 };
 
-/// Takes a free lock, or one that was handed over. Pre: the caller is queued, under wait_lock_.
-bool mutex::try_take(std::uint32_t own) noexcept {
+/// Takes a free lock, or one that was handed over; else makes its owner come by (I2).
+/// Pre: `self` is queued, under wait_lock_.
+bool mutex::try_take(const waiter& self) noexcept {
+  const bool alone = waiters_.next == waiters_.prev;
   std::uint32_t seen = word_.load_acquire();  // [M1] pairs with [M2], for a handoff
-  while ((seen >> id_shift) == 0) {
-    const std::uint32_t flags = seen & (waiters_bit | handoff_bit);
-    if (word_.compare_exchange_acquire(seen, own | flags)) return true;  // [M1] pairs with [M2]
+  while (true) {
+    if ((seen & ~flags) == self.own) return true;  // I4
+    if ((seen >> id_shift) == 0) {
+      const std::uint32_t taken = self.own | (alone ? 0 : waiters_bit);
+      if (word_.compare_exchange_acquire(seen, taken)) return true;  // [M1] pairs with [M2]
+    } else if ((seen & waiters_bit) != 0 ||
+               word_.compare_exchange_relaxed(seen, seen | waiters_bit)) {
+      return false;
+    }
   }
-  return (seen & ~(waiters_bit | handoff_bit)) == own;  // I4
 }
 
 bool mutex::spin_briefly(std::uint32_t own) noexcept {
@@ -91,27 +100,34 @@ bool mutex::spin_briefly(std::uint32_t own) noexcept {
   return false;
 }
 
-/// Under wait_lock_ on entry and on return.
-void mutex::leave_queue(waiter& self) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  const bool was_first = waiters_.next == &self.node;
+/// Without the lock. Under wait_lock_ on entry and on return.
+void mutex::give_up(waiter& self) noexcept {
   list_del_init(self.node);
-  std::uint32_t clear = was_first ? handoff_bit : 0;
-  if (list_empty(waiters_)) clear |= waiters_bit;
-  if (clear != 0) word_.fetch_and_relaxed(~clear);
+  if (list_empty(waiters_)) {
+    word_.fetch_and_relaxed(~flags);
+    return;
+  }
+  // The wake may have been spent on this one: I2 for the others.
+  std::uint32_t seen = word_.load_relaxed();
+  while ((seen >> id_shift) != 0) {
+    if (word_.compare_exchange_relaxed(seen, seen | waiters_bit)) return;
+  }
+  (void)wake_up_state(*first_waiter().sleeper, task_normal);
 }
 
 /// Under wait_lock_ on entry and on return, not while it sleeps.
 result<void> mutex::wait_for_turn(waiter& self, task_state state, deadline until,
                                   location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  deadline impatient = no_deadline;
   bool in_time = true;
-  for (unsigned overtaken = 0;; ++overtaken) {
-    set_current_state(state);  // [W1] pairs with [W2] in release_slow
-    if (try_take(self.own)) return {};
+  while (true) {
+    set_current_state_raw(state);
+    if (try_take(self)) return {};
     if (!in_time) return error::timed_out;
     if (signal_pending_state(state)) return error::interrupted;
-    if (overtaken >= overtakes_max && waiters_.next == &self.node) {
-      word_.fetch_or_relaxed(handoff_bit);
-    }
+    const deadline now = platform::now();
+    if (impatient == no_deadline) impatient = now + handoff_after;
+    if (now >= impatient && &first_waiter() == &self) word_.fetch_or_relaxed(handoff_bit);
     wait_lock_.unlock(no_mask);
     in_time = schedule_until(until, where);
     wait_lock_.lock(no_mask);
@@ -126,12 +142,15 @@ result<void> mutex::acquire_slow(task_state state, deadline until,
   waiter self{{}, &self_task(), own};
   wait_lock_.lock(no_mask);
   list_add_tail(self.node, waiters_);
-  word_.fetch_or_relaxed(waiters_bit);
-  const result<void> end = wait_for_turn(self, state, until, where);
+  result<void> end = wait_for_turn(self, state, until, where);
   set_current_state_raw(task_running);
-  leave_queue(self);
+  if (end) {
+    list_del_init(self.node);
+  } else {
+    give_up(self);
+  }
   wait_lock_.unlock(no_mask);
-  return end ? result<void>{} : result<void>{end.error()};
+  return end;
 }
 
 result<void> mutex::acquire(task_state state, deadline until, location where) noexcept {
@@ -176,22 +195,29 @@ bool mutex::try_lock() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   return true;
 }
 
-/// Frees the lock, or hands it over, and wakes the first waiter. False if there is none any more.
+mutex::waiter& mutex::first_waiter() noexcept {
+  return *INTERLOCK_CONTAINER_OF(waiters_.next, waiter, node);
+}
+
+/// Frees the lock, or hands it over, and wakes the first waiter. False if one came meanwhile.
 bool mutex::pass_on(std::uint32_t own) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   wait_lock_.lock(no_mask);
   if (list_empty(waiters_)) {
+    word_.fetch_and_relaxed(~flags);
     wait_lock_.unlock(no_mask);
     // After wait_lock_, not under it: the next owner may destroy the mutex (I3).
     std::uint32_t expected = own;
     return word_.compare_exchange_release(expected, 0);  // [M2] pairs with [M1]
   }
-  const waiter& first = *INTERLOCK_CONTAINER_OF(waiters_.next, waiter, node);
+  const waiter& first = first_waiter();
+  const bool alone = waiters_.next == waiters_.prev;
   const bool handoff = (word_.load_relaxed() & handoff_bit) != 0;
+  const std::uint32_t handed = first.own | (alone ? 0 : waiters_bit);
   task& sleeper = *first.sleeper;
-  intrusive_get(sleeper);  // it may end as soon as wait_lock_ is free
-  word_.store_release(waiters_bit | (handoff ? first.own : 0));  // [M2] pairs with [M1]
+  intrusive_get(sleeper);                     // it may end as soon as wait_lock_ is free
+  word_.store_release(handoff ? handed : 0);  // [M2] pairs with [M1]; I2
   wait_lock_.unlock(no_mask);
-  (void)wake_up_state(sleeper, task_normal);  // [W2] pairs with [W1]
+  (void)wake_up_state(sleeper, task_normal);
   intrusive_put(sleeper);
   return true;
 }

@@ -26,7 +26,7 @@ constexpr std::uint32_t backoff_max = 16;
 /// "BUG: spinlock recursion on CPU#7, name/7", and the lock.
 void describe(report_text& out, const char* what, const spinlock* lock,
               std::uint32_t owner) noexcept {
-  out << "BUG: spinlock " << what << " on CPU#" << detail::reporter_id() << ", ";
+  out << "BUG: spinlock " << what << " on CPU#" << detail::reporter_cpu() << ", ";
   detail::put_self(out);
   out << "\n lock: 0x";
   out.hex(reinterpret_cast<std::uintptr_t>(lock)) << ", .owner: ";

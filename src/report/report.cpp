@@ -94,8 +94,7 @@ void assemble(report_text& out, const request& what) noexcept {
   for (report_section* s = sections.load_acquire(); s != nullptr; s = s->next) {  // [P3] with [P4]
     s->print(out);
   }
-  const std::uint32_t id = detail::reporter_id();
-  out << "CPU: " << id << " PID: " << id << " Comm: ";
+  out << "CPU: " << detail::reporter_cpu() << " PID: " << detail::reporter_id() << " Comm: ";
   detail::put_name(out);
   out << '\n';
   put_stack(out, what);

@@ -13,6 +13,11 @@ std::uint32_t reporter_id() noexcept {
   return platform::this_task().id.load_relaxed();
 }
 
+std::uint32_t reporter_cpu() noexcept {
+  platform::enlist();
+  return platform::this_cpu().id.load_relaxed();
+}
+
 void put_name(report_text& out) noexcept {
   char name[16] = {};
   platform::thread_name(name);
@@ -25,7 +30,7 @@ void put_self(report_text& out) noexcept {
 }
 
 void put_warning(report_text& out) noexcept {
-  out << "WARNING: CPU: " << reporter_id() << " PID: " << reporter_id() << " at ";
+  out << "WARNING: CPU: " << reporter_cpu() << " PID: " << reporter_id() << " at ";
 }
 
 void locks_warning(report_kind kind, const char* condition, const char* function) noexcept {

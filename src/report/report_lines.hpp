@@ -7,9 +7,10 @@
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 
-/// The id of the current task, which natively is that of its CPU too. Enlists the thread.
+/// The ids of the current task and of the CPU it runs on. They enlist the thread.
 /// Context: any, NMI included.
 [[nodiscard]] std::uint32_t reporter_id() noexcept;
+[[nodiscard]] std::uint32_t reporter_cpu() noexcept;
 
 /// "name/id" of the current task, as the kernel's "comm/pid".
 void put_self(report_text& out) noexcept;
