@@ -14,21 +14,31 @@
 /// | 0-14  | nesting of rcu_read_lock                                                            |
 /// | 15    | ready: the thread is on the readers' list and light_barrier suffices. Never set      |
 /// |       | before both hold; may be clear for ever (then the slow path serves every section)   |
-/// | 16-63 | number of the newest grace period the outermost lock saw; may be older than the     |
-/// |       | truth (a grace period then waits in vain), never newer                              |
+/// | 16-61 | number of the newest grace period the outermost lock saw, cyclic; may be older than |
+/// |       | the truth (a grace period then waits in vain), never newer                          |
+/// | 62    | index of the shared counter that covers this section, if bit 63 is set              |
+/// | 63    | shared: the section is covered by a shared counter, not by this word. Used while a  |
+/// |       | thread is not on the list: a handler amid the enlisting, a thread that has ended    |
 ///
 /// Ordering:
-///   reader                                  grace period
-///   word = gp | 1                           publish new pointer (the caller)
-///   light_barrier              [G1]         gp = gp + 1
-///   p = rcu_dereference(...)                heavy_barrier                 [G2]
-///   ... use *p ...                          read every word: idle, or entered since: done with it
-///   word = 0, release          [G3]         acquire what they released    [G4]
-/// Either the grace period sees the reader's word (G1 against G2), or the reader sees the new
-/// pointer. G3 with G4: all uses happen before the grace period ends.
-/// Source: Desnoyers et al., "User-Level Implementations of Read-Copy Update" (2012), with a counter
-/// in place of a phase bit, so that one pass over the readers suffices; Linux RCU documentation for
-/// the semantics. For the C++26 names see rcu.hpp.
+///   reader                                     grace period
+///   word = gp | 1; gp read by acquire  [G5]    publish the new pointer (the caller)
+///   light_barrier                      [G1]    gp = gp + 1, by release                  [G6]
+///   p = rcu_dereference(...)                   heavy_barrier                            [G2]
+///   ... use *p ...                             read every word by acquire               [G4]
+///   word = 0, as every change by release [G3]  idle, or entered since: done with it
+/// A section is safe, whatever the value of its word that the grace period acts upon. The value is
+///   its own, with an older gp: it is waited for.
+///   later than its own: all its uses happen before the end of the grace period (G3 with G4).
+///   earlier than its own: the section sees the new pointer. Else its use came before the barrier
+///     that G2 put into this thread, hence its store of the word too, hence G4 had seen that (G1).
+///   its own, with a newer gp: it read what G6 wrote, so it sees the new pointer (G5 with G6).
+/// So one barrier and one pass suffice. A gp that is stale when it is stored costs a wait in vain,
+/// at most once per thread and grace period: after G2 every load of it is new.
+/// On x86 the acquire and the releases are free; elsewhere they replace a barrier of the updater.
+/// Source: Desnoyers et al., "User-Level Implementations of Read-Copy Update" (2012), with a
+/// counter in place of a phase bit, so that one pass over the readers suffices; Linux RCU
+/// documentation for the semantics. For the C++26 names see rcu.hpp.
 
 #include <cstddef>
 #include <cstdint>
@@ -46,8 +56,13 @@ inline constexpr std::uint64_t rcu_ready = 0x8000;
 inline constexpr std::uint64_t rcu_word_mask = 0xffff;
 inline constexpr unsigned rcu_sequence_shift = 16;
 
+/// Alone on its cache line: every reader reads it, every grace period writes it.
+struct alignas(64) rcu_reader_line {
+  atomic<std::uint64_t> word;
+};
+
 /// The word that an outermost reader stores: newest grace period << 16 | ready | nesting 1.
-INTERLOCK_API extern constinit atomic<std::uint64_t> rcu_reader_word;
+INTERLOCK_API extern constinit rcu_reader_line rcu_reader_word;
 
 INTERLOCK_API void rcu_read_lock_slow() noexcept;
 INTERLOCK_API void rcu_read_unlock_slow() noexcept;
@@ -60,7 +75,9 @@ inline void rcu_read_lock() noexcept {
   atomic<std::uint64_t>& word = platform::this_task().rcu;
   const std::uint64_t seen = word.load_relaxed();
   if ((seen & detail::rcu_word_mask) == detail::rcu_ready) [[likely]] {
-    word.store_relaxed(detail::rcu_reader_word.load_relaxed());
+    // [G5] pairs with [G6] in the grace period; [G3], also here, with [G4]: an earlier section may
+    // be judged by this value.
+    word.store_release(detail::rcu_reader_word.word.load_acquire());
   } else {
     detail::rcu_read_lock_slow();
   }
@@ -195,8 +212,8 @@ template <class T>
   return p.pointer_.exchange_acq_rel(value);  // [D2] pairs with [D1]
 }
 
-/// The intrusive node of a callback. C layout, 16 bytes; contents are RCU's while it is queued, so it
-/// may share a union with members that are dead by then. No initialisation is needed.
+/// The intrusive node of a callback. C layout, 16 bytes; contents are RCU's while it is queued, so
+/// it may share a union with members that are dead by then. No initialisation is needed.
 struct rcu_head {
   rcu_head* next;
   void (*func)(rcu_head* head);
@@ -204,8 +221,11 @@ struct rcu_head {
 
 /// Calls `func(&head)` after a grace period, on RCU's own thread, in softirq context: it must not
 /// block (reported), may call call_rcu, may free the object that holds `head`.
-/// Context: any, NMI excepted; from tasks too, where a flood makes preemptible tasks outside readers
-///          wait for the backlog (option `rcu_backlog_max`); no other context ever waits.
+/// Context: any, NMI excepted. A flood (option `rcu_backlog_max`) makes preemptible tasks outside
+///          readers wait until RCU has caught up; no other context ever waits. The first call starts
+///          the thread; from an interrupt it cannot, and the next operation of RCU in a task does.
+///          Handlers of sigaction, unknown to Interlock, count as tasks: call rcu_barrier() once
+///          before the first of them may run.
 /// Order:   what happened before call_rcu happens before the callback.
 /// Errors:  none. Calling it again for a queued head is reported (option `rcu_debug_heads`, on in
 ///          checked builds). Lifetime: the head until the callback; code of `func` until
@@ -216,8 +236,8 @@ INTERLOCK_API void call_rcu(rcu_head& head, void (*func)(rcu_head* head)) noexce
 /// the first 4095 bytes of the block. Batched. Context: as call_rcu.
 INTERLOCK_API void free_rcu(rcu_head& head, void* block) noexcept;
 
-/// Deletes `object` after a grace period: `delete_rcu<&node::rcu>(object)`. Context: as call_rcu; the
-/// destructor runs as a callback does.
+/// Deletes `object` after a grace period: `delete_rcu<&node::rcu>(object)`. Context: as call_rcu;
+/// the destructor runs as a callback does.
 template <auto Head, class T>
 void delete_rcu(T* object) noexcept {
   static_assert(std::is_same_v<decltype(Head), rcu_head T::*>, "name the rcu_head of T");

@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Callbacks: queued without a lock from any context, run by one worker thread in softirq context.
+///
+/// The worker takes what has arrived in all shards, waits for a grace period, runs it, naps so that
+/// callbacks gather and grace periods stay rare, and begins again; with nothing to do it sleeps.
+/// `attention` is the one word that a producer reads after its push; 0 means that it may go:
+///
+/// | bit | meaning                                                                               |
+/// |-----|---------------------------------------------------------------------------------------|
+/// | 0   | asleep: the worker may be parked on the word. May be set with it awake; never clear    |
+/// |     | with it parked                                                                        |
+/// | 1   | absent: no worker runs; the next operation in task context starts it                  |
+/// | 2   | flood: more than `rcu_backlog_max` are outstanding; set by producers, cleared by the  |
+/// |     | worker at half of that                                                                |
+///
+/// Starting the worker: a thread cannot be started from an interrupt. There the callback is queued
+/// and `absent` stays set, so that the next operation of RCU in task context, on any thread, starts
+/// it; at the latest `shutdown` runs the callback. A handler that Interlock does not know of (one
+/// of sigaction) looks like a task: a program whose first call_rcu may come from such a handler
+/// calls rcu_barrier() once before it installs it.
+///
+/// Invariants: I1. Callbacks of one task run in the order in which it queued them (one shard).
+///             I2. Callbacks run under `callbacks_lock`, a bounded number at a time, so that a fork
+///                 falls between two of them.
+///             I3. Who may not sleep, reads, or runs a callback, never waits for a backlog.
+///             I4. One task at a time is between take and run (`process`): the worker, or with
+///                 worker_lock held and no worker, another. Else one could run what the other took
+///                 after the snapshot.
+/// Ordering: [C1]-[C4] see callback_queue.hpp.
+///   [A1] a producer pushes, then reads `attention`; [A2] the worker sets `asleep`, then looks for
+///        arrivals. All seq_cst: one of the two sees the other.
+///   [A3] the worker clears `flood`, then changes `flood_ended`; [A4] a waiter reads `flood_ended`,
+///        then `attention`. All seq_cst.
+///   [A5] `bell` changes before it is unparked; the worker reads it before it looks for work.
+
+#include "rcu/callbacks.hpp"
+
+#include <cstdlib>
+
+#include "interlock/options.hpp"
+#include "interlock_platform/park.hpp"
+#include "interlock_platform/thread.hpp"
+#include "rcu/callback_queue.hpp"
+#include "rcu/grace_period.hpp"
+#include "rcu/misuse.hpp"
+#include "rcu/readers.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+namespace detail {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr std::size_t shards = 8;
+constexpr std::uint64_t backlog_check_interval = 64;
+constexpr std::uint64_t chunk = 64;
+constexpr long backlog_max_default = 100'000;
+constexpr ktime nap = microseconds{200};
+constexpr ktime shutdown_patience = milliseconds{1000};
+constexpr ktime start_retry = milliseconds{10};
+constexpr std::uintptr_t largest_offset = 4095;  // a `func` up to it is an offset, of free_rcu
+
+constexpr std::uint32_t asleep = 1u << 0;
+constexpr std::uint32_t absent = 1u << 1;
+constexpr std::uint32_t flood = 1u << 2;
+
+constinit callback_queue queues[shards];
+
+struct alignas(64) {
+  atomic<std::uint32_t> attention{absent};
+  atomic<std::uint32_t> callback_task{0};  // id of the task that runs callbacks now, 0 for none
+  atomic<std::uint64_t> wanted{0};         // a grace period that somebody polls for
+} constinit state;
+
+struct alignas(64) {
+  atomic<std::uint32_t> bell{0};  // the worker naps on it
+  atomic<std::uint32_t> stop{0};
+  atomic<std::uint32_t> flood_ended{0};
+  atomic<std::int64_t> give_up_at{INT64_MAX};
+  atomic<std::int64_t> start_not_before{INT64_MIN};
+  atomic<std::uint64_t> pushed_back{0};
+  atomic<std::uint64_t> let_through{0};
+} constinit service;
+
+constinit short_lock callbacks_lock;
+constinit short_lock worker_lock;
+constinit platform::thread_handle worker INTERLOCK_GUARDED_BY(worker_lock){};
+constinit bool forker_in_callback = false;  // between fork_prepare and the end of the fork
+
+std::uint32_t own_id() noexcept {
+  const std::uint32_t id = platform::this_task().id.load_relaxed();
+  if (id != 0) [[likely]]
+    return id;
+  platform::enlist();
+  return platform::this_task().id.load_relaxed();
+}
+
+callback_queue& own_queue() noexcept { return queues[own_id() % shards]; }
+
+// --- the backlog ---
+
+std::uint64_t backlog_max() noexcept {
+  static constinit atomic<std::uint64_t> known{0};
+  std::uint64_t max = known.load_relaxed();
+  if (max != 0) [[likely]]
+    return max;
+  const long chosen = option_integer("rcu_backlog_max", backlog_max_default);
+  max = chosen > 0 ? static_cast<std::uint64_t>(chosen) : UINT64_MAX;
+  known.store_relaxed(max);
+  return max;
+}
+
+std::uint64_t outstanding() noexcept {
+  std::uint64_t count = 0;
+  for (const callback_queue& q : queues) {
+    const std::uint64_t invoked = q.invoked();  // first: it is never more than `queued`
+    count += q.queued() - invoked;
+  }
+  return count;
+}
+
+void ring_bell() noexcept {
+  service.bell.fetch_add_seq_cst(1);  // [A5]
+  platform::unpark(service.bell, 1);
+}
+
+void begin_flood() noexcept {
+  if (outstanding() <= backlog_max()) return;
+  if ((state.attention.fetch_or_seq_cst(flood) & flood) == 0) ring_bell();
+}
+
+void end_flood() noexcept {
+  if ((state.attention.load_relaxed() & flood) == 0 || outstanding() > backlog_max() / 2) return;
+  state.attention.fetch_and_seq_cst(~flood);  // [A3] pairs with [A4]
+  service.flood_ended.fetch_add_seq_cst(1);   // [A3]
+  platform::unpark(service.flood_ended, platform::unpark_all);
+}
+
+/// Makes the caller wait until the worker has caught up, if its context allows (I3).
+void push_back() noexcept {
+  if (!sleep_allowed() || in_rcu_callback()) {
+    service.let_through.fetch_add_relaxed(1);
+    return;
+  }
+  service.pushed_back.fetch_add_relaxed(1);
+  while (true) {
+    const std::uint32_t seen = service.flood_ended.load_seq_cst();      // [A4] pairs with [A3]
+    const std::uint32_t attention = state.attention.load_seq_cst();     // [A4]
+    if ((attention & flood) == 0 || (attention & absent) != 0) return;  // nobody would end it
+    platform::park(service.flood_ended, seen, no_deadline);
+  }
+}
+
+// --- running callbacks ---
+
+struct barrier_wait {
+  struct marker {
+    rcu_head head;  // first: the marker is found by it
+    barrier_wait* of;
+  };
+  atomic<std::uint32_t> left{1};
+  marker markers[shards];
+};
+
+void pass_marker(rcu_head* head) noexcept {
+  barrier_wait* const wait = reinterpret_cast<barrier_wait::marker*>(head)->of;
+  // The waiter returns, and its stack goes, as soon as it sees 0; unpark allows for that.
+  if (wait->left.fetch_sub_release(1) == 1) platform::unpark(wait->left, 1);  // [C5] with [C6]
+}
+
+void pass_marker_callback(rcu_head* head) { pass_marker(head); }
+
+void invoke(rcu_head& head) noexcept {
+  note_invoked(head);
+  platform::event::rcu_callback_invoked(&head);
+  void (*const func)(rcu_head*) = head.func;
+  const auto offset = reinterpret_cast<std::uintptr_t>(func);
+  if (offset <= largest_offset) {
+    std::free(reinterpret_cast<unsigned char*>(&head) - offset);
+    return;
+  }
+  const context_snapshot before = take_context_snapshot();
+  func(&head);
+  if (take_context_snapshot() != before) [[unlikely]]
+    report_unbalanced_callback(func, before);
+}
+
+/// Softirq context, as a served softirq has it.
+class serving_softirq {
+ public:
+  serving_softirq() noexcept {
+    cpu_words& cpu = platform::this_cpu();
+    cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() + softirq_offset);
+    platform::event::context_enter(softirq_offset);
+    barrier();
+  }
+  serving_softirq(const serving_softirq&) = delete;
+  serving_softirq& operator=(const serving_softirq&) = delete;
+  ~serving_softirq() {
+    barrier();
+    cpu_words& cpu = platform::this_cpu();
+    cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() - softirq_offset);
+    platform::event::context_exit(softirq_offset);
+    barrier();
+    if (cpu.softirq_pending.load_relaxed() != 0 && !in_interrupt()) replay_pending();
+  }
+};
+
+/// Runs some of what was taken. True if more is left.
+bool invoke_some(callback_queue& q) noexcept INTERLOCK_REQUIRES(callbacks_lock) {
+  const serving_softirq context;
+  state.callback_task.store_relaxed(own_id());
+  std::uint64_t done = 0;
+  rcu_head* head = nullptr;
+  while (done < chunk && (head = q.pop()) != nullptr) {
+    if (head->func == pass_marker_callback) {
+      q.count_invoked(done);  // before the waiter returns, so that it finds them counted
+      done = 0;
+      pass_marker(head);
+      continue;
+    }
+    invoke(*head);
+    ++done;
+  }
+  q.count_invoked(done);
+  state.callback_task.store_relaxed(0);
+  return q.has_taken();
+}
+
+void invoke_all() noexcept {
+  for (callback_queue& q : queues) {
+    bool more = true;
+    while (more) {
+      callbacks_lock.lock();
+      more = invoke_some(q);
+      // The lock is unfair; somebody who wants to fork shall not wait for the whole backlog.
+      if (callbacks_lock.unlock()) platform::yield();
+      end_flood();
+    }
+  }
+}
+
+/// Takes what has arrived, waits for a grace period, runs it. False if the wait was given up.
+bool process(const grace_period_wait& how) noexcept {
+  bool any = false;
+  {
+    const short_guard guard{callbacks_lock};
+    for (callback_queue& q : queues) {
+      q.take_arrivals();
+      any |= q.has_taken();
+    }
+  }
+  const std::uint64_t wanted = state.wanted.load_acquire();  // [A6] pairs with [A7]
+  if (!wait_for_grace_period(any ? grace_period_snapshot() : wanted, how)) return false;
+  invoke_all();
+  end_flood();
+  return true;
+}
+
+bool has_work() noexcept {
+  for (const callback_queue& q : queues) {
+    if (q.has_arrivals() || q.has_taken()) return true;  // [A2] pairs with [A1]
+  }
+  return !grace_period_reached(state.wanted.load_seq_cst()) ||  // [A2]
+         (state.attention.load_relaxed() & flood) != 0;
+}
+
+// --- the worker ---
+
+void worker_sleep() noexcept {
+  const std::uint32_t seen = state.attention.fetch_or_seq_cst(asleep) | asleep;  // [A2] with [A1]
+  if (!has_work() && service.stop.load_seq_cst() == 0) {
+    platform::park(state.attention, seen, no_deadline);
+  }
+  state.attention.fetch_and_relaxed(~asleep);
+}
+
+void worker_main(void*) noexcept {
+  while (true) {
+    const std::uint32_t rung = service.bell.load_acquire();  // [A5]
+    const bool stop = service.stop.load_acquire() != 0;      // [A8] pairs with [A9]
+    if (!has_work()) {
+      if (stop) return;
+      worker_sleep();
+      continue;
+    }
+    const bool flooded = (state.attention.load_relaxed() & flood) != 0;
+    if (!process({flooded, &service.give_up_at})) return;
+    if (!flooded) platform::park(service.bell, rung, platform::now() + nap);
+  }
+}
+
+void wake_worker() noexcept {
+  if ((state.attention.fetch_and_seq_cst(~asleep) & asleep) != 0) {
+    platform::unpark(state.attention, 1);
+  }
+}
+
+/// Pre: task context. A failure is tried again later, by whoever comes then.
+void start_worker() noexcept {
+  if (!worker_lock.try_lock()) return;  // somebody else does
+  const std::int64_t now = platform::now().time_since_epoch().count();
+  if ((state.attention.load_relaxed() & absent) != 0 &&
+      now >= service.start_not_before.load_relaxed()) {
+    const result<platform::thread_handle> started =
+        platform::spawn([](void* argument) { worker_main(argument); }, nullptr, "ilk-rcu");
+    if (started) {
+      worker = *started;
+      state.attention.fetch_and_seq_cst(~absent);
+    } else {
+      service.start_not_before.store_relaxed(now + start_retry.count());
+    }
+  }
+  worker_lock.unlock();
+}
+
+void attend(std::uint32_t attention) noexcept {
+  if ((attention & asleep) != 0) wake_worker();
+  if ((attention & absent) != 0 && in_task()) start_worker();
+  if ((attention & flood) != 0) push_back();
+}
+
+void enqueue(rcu_head& head, void (*func)(rcu_head*)) noexcept {
+  if (!note_queued(head)) return;
+  head.func = func;
+  platform::event::rcu_callback_queued(&head);
+  callback_queue& q = own_queue();
+  const std::uint64_t count = q.count_queued();
+  q.push(head);  // [C1], [A1] pairs with [A2]
+  if (count % backlog_check_interval == 0) begin_flood();
+  const std::uint32_t attention = state.attention.load_seq_cst();  // [A1]
+  if (attention != 0) [[unlikely]]
+    attend(attention);
+}
+
+/// Runs what is queued on the calling task, as far as readers leave in time.
+void run_callbacks_here(const grace_period_wait& how) noexcept INTERLOCK_REQUIRES(worker_lock) {
+  while (has_work()) {
+    if (!process(how)) return;
+  }
+}
+
+/// For a barrier when no thread could be started, or has just been stopped.
+void run_callbacks_without_worker() noexcept {
+  const short_guard guard{worker_lock};
+  if ((state.attention.load_relaxed() & absent) != 0) run_callbacks_here({});
+}
+
+void stop_worker() noexcept INTERLOCK_REQUIRES(worker_lock) {
+  if ((state.attention.load_relaxed() & absent) != 0) return;
+  service.stop.store_seq_cst(1);  // [A9] pairs with [A8]
+  wake_worker();
+  ring_bell();
+  grace_period_nudge();
+  platform::join(worker);
+  service.stop.store_relaxed(0);
+  state.attention.fetch_or_seq_cst(absent);
+  service.flood_ended.fetch_add_seq_cst(1);  // [A3] whoever waits sees that nobody is there
+  platform::unpark(service.flood_ended, platform::unpark_all);
+}
+
+}  // namespace
+
+bool in_rcu_callback() noexcept {
+  const std::uint32_t id = platform::this_task().id.load_relaxed();
+  return id != 0 && state.callback_task.load_relaxed() == id;
+}
+
+void request_grace_period(std::uint64_t snapshot) noexcept {
+  std::uint64_t seen = state.wanted.load_relaxed();
+  while (seen < snapshot && !state.wanted.compare_exchange_seq_cst(seen, snapshot)) {  // [A7], [A1]
+  }
+  const std::uint32_t attention = state.attention.load_seq_cst() & ~flood;  // [A1]
+  if (attention != 0) attend(attention);
+}
+
+void start_worker_if_needed() noexcept {
+  const std::uint32_t attention = state.attention.load_relaxed();
+  if ((attention & absent) != 0 && in_task() && has_work()) start_worker();
+}
+
+void wait_for_callbacks() noexcept {
+  barrier_wait wait;
+  for (std::size_t i = 0; i < shards; ++i) {
+    callback_queue& q = queues[i];
+    const std::uint64_t invoked = q.invoked();  // [C4] pairs with [C3]
+    if (invoked == q.queued()) continue;
+    wait.markers[i] = {{nullptr, pass_marker_callback}, &wait};
+    wait.left.fetch_add_relaxed(1);
+    q.push(wait.markers[i].head);
+  }
+  std::uint32_t left = wait.left.fetch_sub_acq_rel(1) - 1;
+  if (left == 0) return;
+  ring_bell();
+  attend(state.attention.load_seq_cst() & ~flood);  // [A1]
+  while ((left = wait.left.load_acquire()) != 0) {  // [C6] pairs with [C5]
+    if ((state.attention.load_relaxed() & absent) != 0) {
+      run_callbacks_without_worker();
+    } else {
+      platform::park(wait.left, left, no_deadline);
+    }
+  }
+}
+
+void read_callback_statistics(rcu_statistics& out) noexcept {
+  out.callbacks_invoked = out.callbacks_queued = 0;
+  for (const callback_queue& q : queues) {
+    out.callbacks_invoked += q.invoked();
+    out.callbacks_queued += q.queued();
+  }
+  out.callers_pushed_back = service.pushed_back.load_relaxed();
+  out.callers_let_through = service.let_through.load_relaxed();
+}
+
+// --- lifecycle ---
+
+void callbacks_fork_prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {  // until fork_parent
+  forker_in_callback = in_rcu_callback();
+  if (!forker_in_callback) callbacks_lock.lock();
+}
+
+void callbacks_fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  if (!forker_in_callback) callbacks_lock.unlock();
+}
+
+/// Keeps the queued callbacks, which run on the child's copy. Markers go: who waited is not there,
+/// nor is the stack they lie on.
+void callbacks_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  forget_queued();
+  for (callback_queue& q : queues) {
+    q.take_arrivals();
+    rcu_head* first = nullptr;
+    rcu_head** link = &first;
+    rcu_head* last = nullptr;
+    std::uint64_t count = 0;
+    while (rcu_head* const head = q.pop()) {
+      if (head->func == pass_marker_callback) continue;
+      (void)note_queued(*head);
+      *link = last = head;
+      link = &head->next;
+      ++count;
+    }
+    *link = nullptr;
+    q.put_back(first, last);
+    q.recount(count);
+  }
+  service.stop.store_relaxed(0);
+  worker_lock.reset();
+  if (forker_in_callback) {  // it is the worker, and goes on as that
+    state.callback_task.store_relaxed(own_id());
+    return;
+  }
+  callbacks_lock.reset();
+  state.callback_task.store_relaxed(0);
+  state.attention.store_relaxed(absent);
+}
+
+/// A reader that never leaves must not keep the process from ending: after a second what is queued
+/// stays queued, and runs if RCU is used again.
+void callbacks_shutdown() noexcept {
+  if (in_rcu_callback()) {
+    report_suspicious(location::current(), "shutdown in an RCU callback!");
+    return;
+  }
+  if (rcu_read_lock_held()) {
+    report_suspicious(location::current(), "shutdown in RCU read-side critical section!");
+  }
+  const short_guard guard{worker_lock};
+  const deadline until = platform::now() + shutdown_patience;
+  service.give_up_at.store_relaxed(until.time_since_epoch().count());
+  stop_worker();
+  if (!rcu_read_lock_held()) run_callbacks_here({false, &service.give_up_at});
+  service.give_up_at.store_relaxed(INT64_MAX);
+}
+
+}  // namespace detail
+
+void call_rcu(rcu_head& head, void (*func)(rcu_head* head)) noexcept {
+  if (func == nullptr) [[unlikely]] {
+    detail::report_null_callback(head);
+    return;
+  }
+  detail::enqueue(head, func);
+}
+
+void free_rcu(rcu_head& head, void* block) noexcept {
+  const auto offset =
+      reinterpret_cast<std::uintptr_t>(&head) - reinterpret_cast<std::uintptr_t>(block);
+  INTERLOCK_BUG_ON(offset > detail::largest_offset);
+  detail::enqueue(head, reinterpret_cast<void (*)(rcu_head*)>(offset));
+}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM
