@@ -18,7 +18,7 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 
 enum class report_action {
-  abort,    ///< print, then SIGABRT
+  abort,    ///< print, then SIGABRT (advice is printed only)
   log,      ///< print, then go on
   handler,  ///< call the handler of `set_report_handler`, then go on
   quiet,    ///< count it, then go on
@@ -33,12 +33,18 @@ enum class report_kind {
   spinlock_misuse,     ///< recursion, unlock by another, unlock of a free lock
   mutex_misuse,        ///< recursion, unlock by another task, wrong context
   rcu_misuse,          ///< see rcupdate.hpp
-  rcu_stall,           ///< a reader holds up a grace period
-  hung_task,           ///< an unbounded wait takes too long
+  rcu_stall,           ///< advice: a reader holds up a grace period
+  hung_task,           ///< advice: an unbounded wait takes too long
   irq_nobody_cared,    ///< a line that no handler claims
   fence_misuse,        ///< see dma_fence.hpp
-  fence_overdue,       ///< the fence watchdog
+  fence_overdue,       ///< advice: the fence watchdog
 };
+
+/// Advice ("INFO: ...") says that something takes long, not that it is wrong: it never aborts.
+[[nodiscard]] constexpr bool report_is_advice(report_kind kind) noexcept {
+  return kind == report_kind::rcu_stall || kind == report_kind::hung_task ||
+         kind == report_kind::fence_overdue;
+}
 
 /// What a handler sees. Lifetime: the call.
 struct report {

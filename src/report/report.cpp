@@ -123,7 +123,8 @@ void submit(const request& what) noexcept {
     print_bare(what);
   }
   // The floor is kept: no other report mixes with the last one.
-  if (what.fatal || action == report_action::abort) platform::die();
+  const bool aborts = action == report_action::abort && !report_is_advice(what.kind);
+  if (what.fatal || aborts) platform::die();
   if (has_floor) give_floor();
 }
 

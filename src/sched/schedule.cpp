@@ -40,7 +40,8 @@ constexpr std::uint32_t listens_to_interrupt = static_cast<std::uint32_t>(task_i
 constexpr std::uint32_t listens_to_kill = static_cast<std::uint32_t>(task_state::wakekill);
 constexpr std::uint32_t wakeable =
     listens_to_interrupt | listens_to_kill | static_cast<std::uint32_t>(task_uninterruptible);
-constexpr std::uint32_t probe_interval = 16;  // sleeps without a spin, then one with
+constexpr std::uint32_t probe_interval = 4;  // sleeps without a spin, then one with
+constexpr int yields = 4;  // after a spin; they matter where waker and sleeper share a CPU
 
 constexpr std::uint32_t bits(task_signal signal) noexcept {
   return static_cast<std::uint32_t>(signal);
@@ -62,25 +63,29 @@ void report_schedule_in_atomic(location where) noexcept {
   submit_report(report_kind::schedule_in_atomic, text);
 }
 
-/// Waits for the wake without a system call, as long as that has paid lately: a spin that is
-/// answered earns the full budget, one that is not halves it.
+bool woken_yet(const task& self) noexcept { return self.word.load_relaxed() == running_word; }
+
+/// Waits for the wake without parking, as long as that has paid lately: a spin that is answered
+/// earns the full budget, one that is not halves it.
 bool spin_for_wake(task& self) noexcept {
   const std::uint32_t limit = detail::spin_limit();
   if (limit == 0) return false;
   if (self.spin_budget == 0) {
     if (++self.sleeps_unspun < probe_interval) return false;
     self.sleeps_unspun = 0;
-    self.spin_budget = limit / 2;
+    self.spin_budget = limit;
   }
-  for (std::uint32_t i = 0; i < self.spin_budget; ++i) {
-    if (self.word.load_relaxed() == running_word) {
-      self.spin_budget = limit;
-      return true;
-    }
+  bool woken = woken_yet(self);
+  for (std::uint32_t i = 0; i < self.spin_budget && !woken; ++i) {
     platform::cpu_relax();
+    woken = woken_yet(self);
   }
-  self.spin_budget /= 2;
-  return false;
+  for (int i = 0; i < yields && !woken; ++i) {
+    platform::yield();
+    woken = woken_yet(self);
+  }
+  self.spin_budget = woken ? limit : self.spin_budget / 2;
+  return woken;
 }
 
 /// Parks until the state is `running` or `until`. True if a waker ended it.
