@@ -3,8 +3,9 @@
 
 /// `co_await fence_on(executor, fence)`: coroutines that wait for fences.
 ///
-/// A fence's callback runs with interrupts off, maybe in hardirq; user code must not. So a coroutine
-/// resumes only on an executor of tasks, which has to be named: `co_await fence` does not compile.
+/// A fence's callback runs with interrupts off, maybe in hardirq; user code must not. So a
+/// coroutine resumes only on an executor of tasks, which has to be named: `co_await fence` does not
+/// compile.
 
 #include <coroutine>
 #include <utility>
@@ -23,16 +24,23 @@ struct task_work {
 /// What coroutines resume on. `post` is called from a fence callback: any context, must not sleep.
 template <class E>
 concept task_executor = requires(E& executor, task_work& work) {
-  { executor.post(work) } noexcept;
+  { executor.post(work) }
+  noexcept;
 };
 
-/// A queue of task works that some task of the user drains; the simplest executor.
-/// Lifetime: until every posted work has run.
+/// A queue of task works that some task of the user drains, one task at a time; the simplest
+/// executor. Lifetime: until every posted work has run; the destructor waits for posts that have
+/// not returned yet (they may be on another CPU, past the point where their work could run).
 class INTERLOCK_API task_queue {
  public:
+  task_queue() noexcept = default;
+  task_queue(const task_queue&) = delete;
+  task_queue& operator=(const task_queue&) = delete;
+  ~task_queue();
+
   /// Context: any but NMI.
   void post(task_work& work) noexcept;
-  /// Runs what is queued, in order; how many. Context: task.
+  /// Runs what is queued now, in order of posting; how many. Context: task.
   std::size_t run_ready() noexcept;
   /// Runs works until `stop()` was called and the queue is empty. Context: task, may sleep.
   void run() noexcept;
@@ -40,14 +48,18 @@ class INTERLOCK_API task_queue {
   void stop() noexcept;
 
  private:
+  void wake_sleeper() noexcept;
+  void await_posters() noexcept;
+
   llist_head queue_;
-  atomic<std::uint32_t> wake_{0};  ///< bit 0 work or stop since the last look, bit 1 stop
-  atomic<task*> sleeper_{nullptr};
+  atomic<std::uint32_t> posting_{0};  ///< calls of post and stop that have not returned
+  atomic<std::uint32_t> stopped_{0};
+  atomic<task*> sleeper_{nullptr};  ///< the task in run()
 };
 
-/// The awaitable of `fence_on`. The coroutine resumes on the executor, with the fence's status: 1, or
-/// -errno. A fence that is signalled already does not suspend: the coroutine goes on where it is,
-/// which is a task. Lifetime: holds a reference to the fence; the executor must outlive it.
+/// The awaitable of `fence_on`. The coroutine resumes on the executor, with the fence's status: 1,
+/// or -errno. A fence that is signalled already does not suspend: the coroutine goes on where it
+/// is, which is a task. Lifetime: holds a reference to the fence; the executor must outlive it.
 template <task_executor E>
 class [[nodiscard]] fence_awaiter {
  public:
@@ -58,12 +70,14 @@ class [[nodiscard]] fence_awaiter {
 
   [[nodiscard]] bool await_ready() const noexcept { return fence_->is_signaled(); }
 
-  bool await_suspend(std::coroutine_handle<> handle) noexcept {
+  // Not inlined: clang before 17 may then keep `fence` in the frame that is gone by then.
+  [[gnu::noinline]] bool await_suspend(std::coroutine_handle<> handle) noexcept {
+    const ref_ptr<dma_fence> fence = fence_;  // the coroutine may end, and drop its own
     link_.owner = this;
     link_.handle = handle;
     link_.run = [](task_work& work) { static_cast<link&>(work).handle.resume(); };
     // After a successful add the coroutine may resume elsewhere at any moment: touch nothing more.
-    return fence_->add_callback(callback_.cb, &fired).has_value();
+    return fence->add_callback(callback_.cb, &fired).has_value();
   }
 
   [[nodiscard]] int await_resume() const noexcept { return fence_->status(); }

@@ -14,18 +14,20 @@
 /// - Code that must run for a fence to signal MUST NOT allocate with sleeping, take a lock that is
 ///   held across a fence wait, or be user-decided. Mark it with `guard g{signalling}`.
 /// - The signaller MUST hold a reference across `signal`.
-/// - Ops with neither `wait` nor `release` are detached at the signal, so that the fence outlives the
+/// - Ops with neither `wait` nor `release` are detached at the signal, so that the fence outlives
+/// the
 ///   module of its maker; otherwise the maker must outlive the fence by a grace period.
 ///
-/// Callbacks run once, in the signaller's context, in order of addition, under the fence's lock with
-/// interrupts off. They MUST NOT sleep, nor call what takes the same fence's lock. They MAY free
-/// their own storage, drop references, wake tasks, signal other fences, raise lines.
+/// Callbacks run once, in the signaller's context, in order of addition, under the fence's lock
+/// with interrupts off. They MUST NOT sleep, nor call what takes the same fence's lock. They MAY
+/// free their own storage, drop references, wake tasks, signal other fences, raise lines.
 ///
 /// Invariants: I1. `signaled` is set once and never cleared. I2. The callback list is valid only
 ///   while `signaled` is clear, and changes under `lock` only. I3. A list that is not empty implies
 ///   `enable_signal`. I4. Of the union, one member is alive: the list until the signal, then the
 ///   timestamp, then the RCU head.
-/// Ordering: [E1] signal is a seq_cst RMW of `flags`, [E2] so is arming: signal without a lock succeeds
+/// Ordering: [E1] signal is a seq_cst RMW of `flags`, [E2] so is arming: signal without a lock
+/// succeeds
 ///   only if nobody has armed; else it takes the lock, where the list cannot be missed.
 ///   [E3] signal releases what the work wrote and the error; [E4] is_signaled acquires it.
 /// Source: Linux drivers/dma-buf/dma-fence.c and its "fence cross-driver contract" (semantics).
@@ -45,6 +47,7 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct dma_fence;
+[[nodiscard]] INTERLOCK_API ref_ptr<dma_fence> dma_fence_get_stub() noexcept;
 
 /// Caller-owned storage of a callback. Lifetime: until it has run or `remove_callback` returned.
 struct dma_fence_cb {
@@ -58,9 +61,11 @@ struct dma_fence_ops {
   const char* (*get_driver_name)(dma_fence* fence);
   const char* (*get_timeline_name)(dma_fence* fence);
   /// Optional. Called once, under the fence's lock with interrupts off: switch the interrupt on, or
-  /// start to poll. True: will signal later. False: is done or has failed (an error may be set).
+  /// start to poll. True: will signal later; whoever will must own a reference by then. False: is
+  /// done or has failed (an error may be set), and the core signals it at once.
   bool (*enable_signaling)(dma_fence* fence);
-  /// Optional. Any context, with or without the lock: a cheap peek, may lag, once true always true.
+  /// Optional. Any context, without the lock: a cheap peek, may lag, once true always true. May set
+  /// an error before it returns true.
   bool (*signaled)(dma_fence* fence);
   /// Optional, discouraged. Task context. Returns 0, -EINTR or -ETIMEDOUT. `deadline_ns` is on the
   /// monotonic clock, INT64_MAX for none.
@@ -79,12 +84,14 @@ inline constexpr std::uint32_t timestamp = 1u << 1;  ///< the timestamp may be r
 inline constexpr std::uint32_t enable_signal = 1u << 2;
 inline constexpr std::uint32_t seqno64 = 1u << 3;         ///< compare seqnos linearly as 64 bits
 inline constexpr std::uint32_t want_timestamp = 1u << 4;  ///< read the clock though nobody armed it
+inline constexpr std::uint32_t detach_ops = 1u << 5;      ///< the core's: ops go at the signal
 inline constexpr std::uint32_t user_bits = 16;            ///< bits from here up are the provider's
 }  // namespace dma_fence_flag
 
 struct dma_fence {
-  /// Context: any. `ops` must outlive the fence unless they can be detached. `flags`: seqno64,
-  /// want_timestamp, user bits. The fence has one reference, the caller's.
+  /// Context: any. `ops` must outlive the fence unless they can be detached; without the two name
+  /// ops it is a bug that ends the process. `flags`: seqno64, want_timestamp, user bits; others are
+  /// ignored. The fence has one reference, the caller's.
   /// Lifetime: a fence without a release op was allocated by `std::malloc` with the fence first.
   INTERLOCK_API dma_fence(const dma_fence_ops& ops, std::uint64_t context, std::uint64_t seqno,
                           std::uint32_t flags = 0) noexcept;
@@ -99,8 +106,9 @@ struct dma_fence {
   /// For callers that hold `lock`.
   INTERLOCK_API bool signal_locked() noexcept INTERLOCK_REQUIRES(lock);
 
-  /// True if signalled; asks the provider's peek, and signals if that says so. Never arms: without a
-  /// waiter or a callback a fence may stay unsignalled for ever. Context: any but NMI. Order: [E4].
+  /// True if signalled; asks the provider's peek, and signals if that says so. Never arms: without
+  /// a waiter or a callback a fence may stay unsignalled for ever. Context: any but NMI. Order:
+  /// [E4].
   [[nodiscard]] bool is_signaled() noexcept {
     if ((flags.load_acquire() & dma_fence_flag::signaled) != 0) return true;  // [E4]
     return is_signaled_slow();
@@ -127,7 +135,7 @@ struct dma_fence {
   /// prints the fence, its producer and how long it has been waited for.
   /// Context: task, may sleep.
   INTERLOCK_API void wait(location where = location::current()) noexcept;
-  /// False if `until` passed first. An expired deadline polls.
+  /// False if `until` passed first. An expired deadline polls (and arms, as every wait does).
   [[nodiscard]] INTERLOCK_API bool wait_until(deadline until,
                                               location where = location::current()) noexcept;
   /// Errors: interrupted, timed_out.
@@ -154,7 +162,8 @@ struct dma_fence {
   [[nodiscard]] INTERLOCK_API const char* driver_name() const noexcept;
   [[nodiscard]] INTERLOCK_API const char* timeline_name() const noexcept;
 
-  // C layout from here: a C twin in tests/unit/c_layout.c compares offsets. Read by providers.
+  // C layout from here: a C twin in tests/unit/dma_fence_layout_twin.c compares offsets. Read by
+  // providers.
 
   rcu_pointer<const dma_fence_ops> ops;
   union {  // in the order of a fence's life
@@ -171,6 +180,18 @@ struct dma_fence {
   std::uint64_t provider_code = 0;  ///< the provider's own code beside the errno; before the signal
 
  private:
+  friend ref_ptr<dma_fence> dma_fence_get_stub() noexcept;
+
+  /// The stub: born signalled, without ops, at the beginning of time.
+  struct stub_tag {};
+  constexpr explicit dma_fence(stub_tag) noexcept
+      : timestamp_ns{0},
+        context{0},
+        seqno{0},
+        flags{dma_fence_flag::signaled | dma_fence_flag::timestamp},
+        error_code{0} {}
+  static dma_fence stub;
+
   INTERLOCK_API bool is_signaled_slow() noexcept;
 };
 
@@ -182,14 +203,16 @@ static_assert(std::is_standard_layout_v<dma_fence>);
 inline void intrusive_get(dma_fence& fence) noexcept { fence.refs.get(); }
 INTERLOCK_API void dma_fence_release(dma_fence& fence) noexcept;
 inline void intrusive_put(dma_fence& fence) noexcept {
-  if (fence.refs.put()) [[unlikely]] dma_fence_release(fence);
+  if (fence.refs.put()) [[unlikely]]
+    dma_fence_release(fence);
 }
 /// A reference, or null if the count has reached 0. Context: inside a reader.
 [[nodiscard]] inline ref_ptr<dma_fence> dma_fence_get_rcu(dma_fence& fence) noexcept {
   return ref_ptr<dma_fence>::adopt(fence.refs.get_unless_zero() ? &fence : nullptr);
 }
-/// The fence that `p` points to, with a reference, or null; retries while it is replaced, so that it
-/// is right for memory that is reused within a grace period. Context: any but NMI; takes the reader.
+/// The fence that `p` points to, with a reference, or null; retries while it is replaced, so that
+/// it is right for memory that is reused within a grace period. Context: any but NMI; takes the
+/// reader.
 [[nodiscard]] INTERLOCK_API ref_ptr<dma_fence> dma_fence_get_rcu_safe(
     const rcu_pointer<dma_fence>& p) noexcept;
 /// Frees the memory after a grace period with `std::free`. The end of every release op that owns
@@ -199,8 +222,8 @@ INTERLOCK_API void dma_fence_free(dma_fence& fence) noexcept;
 /// The first of `count` fresh contexts. Never recycled; 0 is the stub's. Context: any.
 [[nodiscard]] INTERLOCK_API std::uint64_t dma_fence_context_alloc(unsigned count = 1) noexcept;
 
-/// A fence that is signalled already, shared. Context: task.
-[[nodiscard]] INTERLOCK_API ref_ptr<dma_fence> dma_fence_get_stub() noexcept;
+/// A fence that is signalled already, shared. Context: any.
+[[nodiscard]] INTERLOCK_API ref_ptr<dma_fence> dma_fence_get_stub() noexcept;  // declared above
 /// A new one that was signalled at `when`. Errors: not_enough_memory.
 [[nodiscard]] INTERLOCK_API result<ref_ptr<dma_fence>> dma_fence_make_signaled(
     deadline when) noexcept;
@@ -217,22 +240,26 @@ INTERLOCK_API void dma_fence_free(dma_fence& fence) noexcept;
                                                     const dma_fence& b) noexcept;
 [[nodiscard]] INTERLOCK_API bool dma_fence_is_later_or_same(const dma_fence& a,
                                                             const dma_fence& b) noexcept;
-/// The later of two of one context, or null if that is signalled. No reference is taken.
+/// The later of two of one context, or null if that is signalled (it asks, as is_signaled does;
+/// then both are done). No reference is taken. Context: any but NMI.
 [[nodiscard]] INTERLOCK_API dma_fence* dma_fence_later(dma_fence& a, dma_fence& b) noexcept;
 
-/// Waits until one of `fences` is signalled; its index. One callback for each; more than 16 allocate.
-/// Errors: timed_out, interrupted (if `interruptible`), not_enough_memory, invalid_argument (empty).
+/// Waits until one of `fences` is signalled; its index. One callback for each; more than 16
+/// allocate. Of several it is the lowest index. The same fence may be named twice. Errors:
+/// timed_out, interrupted (if `interruptible`), not_enough_memory, invalid_argument (empty,
+///         or a null among them).
 /// Context: task, may sleep.
 [[nodiscard]] INTERLOCK_API result<std::size_t> dma_fence_wait_any(
     std::span<dma_fence* const> fences, deadline until, bool interruptible = false,
     location where = location::current()) noexcept;
 
 /// Marks code that must run for a fence to signal, from publication to signal. Nests; a section in
-/// atomic context is a no-op. `end` takes what `begin` returned. Context: any.
+/// atomic context is a no-op. `end` takes what `begin` returned; an end without a begin is
+/// reported. Context: any.
 [[nodiscard]] INTERLOCK_API bool dma_fence_begin_signalling(
     location where = location::current()) noexcept;
 INTERLOCK_API void dma_fence_end_signalling(bool cookie) noexcept;
-/// Inside such a section. Context: any.
+/// Inside such a section; false in a handler that interrupted one. Context: any.
 [[nodiscard]] INTERLOCK_API bool dma_fence_in_signalling() noexcept;
 /// For allocators and caches: reports if called inside a signalling section. Context: any.
 INTERLOCK_API void dma_fence_might_allocate(location where = location::current()) noexcept;
@@ -254,7 +281,7 @@ class guard<signalling_t> {
  private:
   bool cookie_;
 };
-guard(signalling_t) -> guard<signalling_t>;
-guard(signalling_t, location) -> guard<signalling_t>;
+guard(signalling_t)->guard<signalling_t>;
+guard(signalling_t, location)->guard<signalling_t>;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

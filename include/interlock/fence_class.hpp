@@ -25,9 +25,11 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 template <class Derived>
 class fence_class : public dma_fence {
- protected:
+ public:
   fence_class(std::uint64_t context_, std::uint64_t seqno_, std::uint32_t flags_ = 0) noexcept
       : dma_fence{table(), context_, seqno_, flags_} {}
+
+ protected:
   ~fence_class() = default;
 
  private:
@@ -42,13 +44,13 @@ class fence_class : public dma_fence {
     dma_fence_ops ops{};
     ops.get_driver_name = [](dma_fence* f) -> const char* { return self(f).driver_name_of(); };
     ops.get_timeline_name = [](dma_fence* f) -> const char* { return self(f).timeline_name_of(); };
-    if constexpr (requires(Derived& d) { d.enable_signaling(); }) {
+    if constexpr (requires(Derived & d) { d.enable_signaling(); }) {
       ops.enable_signaling = [](dma_fence* f) -> bool { return self(f).enable_signaling(); };
     }
-    if constexpr (requires(Derived& d) { d.peek_signaled(); }) {
+    if constexpr (requires(Derived & d) { d.peek_signaled(); }) {
       ops.signaled = [](dma_fence* f) -> bool { return self(f).peek_signaled(); };
     }
-    if constexpr (requires(Derived& d) { d.deadline_hint(deadline{}); }) {
+    if constexpr (requires(Derived & d) { d.deadline_hint(deadline{}); }) {
       ops.set_deadline = [](dma_fence* f, std::int64_t ns) {
         self(f).deadline_hint(deadline{ktime{ns}});
       };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// `seqno_buffer`: counted memory that holds seqno words, which devices (and other processes) write.
-/// It stays mapped as long as anything that waits on it lives.
+/// `seqno_buffer`: counted memory that holds seqno words, which devices (and other processes)
+/// write. It stays mapped as long as anything that waits on it lives.
 
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +30,7 @@ static_assert(sizeof(seqno_cell) == 64);
 
 /// Opaque, counted: hold it by `ref_ptr<seqno_buffer>`.
 struct seqno_buffer;
+/// Context: any but NMI; it is unmapped a grace period after the last reference.
 INTERLOCK_API void intrusive_get(seqno_buffer& buffer) noexcept;
 INTERLOCK_API void intrusive_put(seqno_buffer& buffer) noexcept;
 
@@ -40,7 +41,8 @@ INTERLOCK_API void intrusive_put(seqno_buffer& buffer) noexcept;
     std::size_t cells, bool shareable = false) noexcept;
 
 /// Maps a buffer that another process made; `fd` stays the caller's. Errors: invalid_argument (too
-/// small, or the peer could still shrink it), bad_file_descriptor, not_enough_memory. Context: task.
+/// small, or the peer could still shrink it), bad_file_descriptor, not_enough_memory. Context:
+/// task.
 [[nodiscard]] INTERLOCK_API result<ref_ptr<seqno_buffer>> import_seqno_buffer(
     int fd, std::size_t cells) noexcept;
 

@@ -7,13 +7,18 @@
 /// A `seqno_timeline` stands for one word in a `seqno_buffer`: it makes the fences of one context,
 /// keeps those that are armed in seqno order, and arms its provider once, not once per fence. One
 /// store of the device that passes a million outstanding fences costs nothing; only armed ones are
-/// then signalled, in order.
+/// then signalled, in order. A fence that somebody asks (is_signaled, or arms when the word has
+/// passed it) answers for itself at once, maybe ahead of an armed earlier one, which is done too.
 ///
-/// Conditions: greater-or-equal, 32 or 64 bits wide. Cyclic: `(signed)(value - n) >= 0`, horizon half
-/// the range. Linear: unsigned compare. Latched: a fence that was seen done stays done, whatever the
-/// word does afterwards.
-/// Source: the kernel's seqno_fence (3.17 to 5.15) for the idea; CUDA stream memory operations for
-/// the cyclic compare, HIP for the linear one.
+/// An armed fence lives until it is signalled, and with it the timeline and the buffer: a producer
+/// that goes away calls `seqno_timeline_fail`. A peer process that dies is noticed by nobody: its
+/// fences stay unsignalled until somebody calls that (the watchdog of the waits tells), and so does
+/// a device that stores garbage; other timelines do not suffer.
+///
+/// Conditions: greater-or-equal, 32 or 64 bits wide. Cyclic: `(signed)(value - n) >= 0`, horizon
+/// half the range. Linear: unsigned compare. Latched: a fence that was seen done stays done,
+/// whatever the word does afterwards. Source: the kernel's seqno_fence (3.17 to 5.15) for the idea;
+/// CUDA stream memory operations for the cyclic compare, HIP for the linear one.
 
 #include "interlock/dma_fence.hpp"
 #include "interlock/seqno_buffer.hpp"
@@ -29,6 +34,19 @@ enum class seqno_doorbell : std::uint32_t {
   none,   ///< nobody rings: poll
 };
 
+/// Has `value` reached `seqno`? Of 32 bits the low halves count. Context: any.
+[[nodiscard]] constexpr bool seqno_reached(std::uint64_t value, std::uint64_t seqno,
+                                           seqno_width width, seqno_order order) noexcept {
+  if (width == seqno_width::bits64) {
+    return order == seqno_order::linear ? value >= seqno
+                                        : static_cast<std::int64_t>(value - seqno) >= 0;
+  }
+  const auto value32 = static_cast<std::uint32_t>(value);
+  const auto seqno32 = static_cast<std::uint32_t>(seqno);
+  return order == seqno_order::linear ? value32 >= seqno32
+                                      : static_cast<std::int32_t>(value32 - seqno32) >= 0;
+}
+
 struct seqno_timeline;
 
 /// What a provider implements. Null where optional.
@@ -38,16 +56,18 @@ struct seqno_timeline_ops {
   const char* (*get_timeline_name)(seqno_timeline* timeline);
   /// Optional. The first armed fence: switch the interrupt on; its handler calls
   /// `seqno_timeline_process`. False, or no op: cannot, so the library polls the word by a timer.
-  /// Any context but NMI, under the timeline's lock.
+  /// Any context but NMI, under the timeline's lock with interrupts off.
   bool (*arm)(seqno_timeline* timeline);
   /// Optional. No armed fence is left: switch the interrupt off. As `arm`.
   void (*disarm)(seqno_timeline* timeline);
   /// Optional. The outcome of the work of `seqno`, asked when it is first seen done: 0 or -errno;
   /// `*provider_code` may be set. Any context but NMI.
   int (*status)(seqno_timeline* timeline, std::uint64_t seqno, std::uint64_t* provider_code);
-  /// Optional. The earliest hint of any fence. Any context but NMI.
+  /// Optional. A hint for the fence of `seqno`, earlier than all before it that still matter. Any
+  /// context but NMI.
   void (*set_deadline)(seqno_timeline* timeline, std::uint64_t seqno, std::int64_t deadline_ns);
-  /// Optional. The last reference is gone. Any context but NMI; free after a grace period.
+  /// Optional. The last reference is gone; the timeline itself is freed after a grace period. Any
+  /// context but NMI.
   void (*release)(seqno_timeline* timeline, void* cookie);
 };
 
@@ -55,7 +75,7 @@ struct seqno_timeline_options {
   seqno_width width = seqno_width::bits64;
   seqno_order order = seqno_order::linear;
   seqno_doorbell doorbell = seqno_doorbell::futex;
-  std::uint64_t context = 0;  ///< 0: a new one
+  std::uint64_t context = 0;                             ///< 0: a new one
   ktime poll_interval = std::chrono::microseconds{100};  ///< where nobody rings or interrupts
 };
 
@@ -63,7 +83,10 @@ struct seqno_timeline_options {
 INTERLOCK_API void intrusive_get(seqno_timeline& timeline) noexcept;
 INTERLOCK_API void intrusive_put(seqno_timeline& timeline) noexcept;
 
-/// Errors: not_enough_memory; invalid_argument (an op or the cell is missing). Context: task.
+/// `ops` outlive the timeline. Without an arm op the service CPU is started.
+/// Errors: not_enough_memory; invalid_argument (an op or the cell is missing, or a poll interval
+/// that
+///         is not positive); those of service_cpu. Context: task.
 [[nodiscard]] INTERLOCK_API result<ref_ptr<seqno_timeline>> make_seqno_timeline(
     const seqno_timeline_ops& ops, void* cookie, ref_ptr<seqno_buffer> buffer, std::size_t cell,
     const seqno_timeline_options& options = {}) noexcept;
@@ -83,8 +106,8 @@ INTERLOCK_API void intrusive_put(seqno_timeline& timeline) noexcept;
 [[nodiscard]] INTERLOCK_API bool seqno_timeline_passed(const seqno_timeline& timeline,
                                                        std::uint64_t seqno) noexcept;
 
-/// A fence for `seqno`. Errors: not_enough_memory. Context: any but NMI; allocates, so before a
-/// signalling section.
+/// A fence for `seqno`. Errors: not_enough_memory. Context: task; allocates, so not inside a
+/// signalling section (reported).
 [[nodiscard]] INTERLOCK_API result<ref_ptr<dma_fence>> make_seqno_fence(
     seqno_timeline& timeline, std::uint64_t seqno) noexcept;
 
@@ -103,13 +126,16 @@ struct seqno_point {
 /// sleepers, if there are any. Fences are not signalled: if `seqno_timeline_armed`, raise the line
 /// whose handler calls `seqno_timeline_process`. Context: any but NMI; one writer at a time.
 INTERLOCK_API void seqno_timeline_advance(seqno_timeline& timeline, std::uint64_t seqno) noexcept;
-/// At least one fence is armed. Call it after the store. Context: any. Order: [Q2].
+/// At least one fence is armed. Call it after the store. Context: any. Order: full barrier first
+/// [Q6]; either it sees the armer, or the armer sees the store.
 [[nodiscard]] INTERLOCK_API bool seqno_timeline_armed(const seqno_timeline& timeline) noexcept;
-/// Reads the word once and signals the armed fences that it has passed, in order; how many.
-/// The heart of an interrupt handler. Context: any but NMI.
+/// Reads the word and signals the armed fences that it has passed, in order; how many. If another
+/// CPU (or the code that this handler halted) is at it, that one looks again, and this call returns
+/// 0. The heart of an interrupt handler. Context: any but NMI.
 INTERLOCK_API std::size_t seqno_timeline_process(seqno_timeline& timeline) noexcept;
-/// The producer is gone: every fence that the word has not passed fails with `e`, now and in future.
-/// Context: any but NMI.
+/// The producer is gone: every fence that the word has not passed fails with `e`, now and in
+/// future. The first call counts. As with `process`, another CPU may finish the signalling after
+/// the return. Context: any but NMI.
 INTERLOCK_API void seqno_timeline_fail(seqno_timeline& timeline, error e) noexcept;
 /// 0, or the -errno of seqno_timeline_fail.
 [[nodiscard]] INTERLOCK_API int seqno_timeline_error(const seqno_timeline& timeline) noexcept;
@@ -120,7 +146,9 @@ enum class seqno_wait_end { passed, timed_out, failed, stopped };
 
 /// Waits for the word, spinning briefly, then sleeping on its doorbell; arms no fence and raises no
 /// interrupt. Ends with `stopped` if `*stop` (may be null) becomes nonzero and the cell is rung
-/// (`seqno_timeline_kick`), with `failed` after seqno_timeline_fail.
+/// (`seqno_timeline_kick`), with `failed` after seqno_timeline_fail. A word that another process
+/// can write is looked at every 100 ms at least, because its ring cannot be relied on; one that
+/// nobody rings, every `poll_interval`. An unbounded wait has the watchdog of dma_fence::wait.
 /// Context: task, may sleep.
 [[nodiscard]] INTERLOCK_API seqno_wait_end seqno_wait_until(
     const seqno_timeline& timeline, std::uint64_t seqno, deadline until,
@@ -135,9 +163,10 @@ struct seqno_event {
   std::uint64_t seqno;
   int fd;
 };
-/// Rings `event.fd` once the word has passed `seqno`; false (and nothing is queued) if it has by now.
-/// Only for timelines whose producer calls `seqno_timeline_advance` in this process, or that poll.
-/// Context: any but NMI.
+/// Rings `event.fd` once the word has passed `seqno`; false (and nothing is queued) if it has by
+/// now. Only for timelines whose producer calls `seqno_timeline_advance` in this process, or that
+/// poll; `seqno_timeline_process` rings too. A failed timeline has passed everything. Context: any
+/// but NMI.
 [[nodiscard]] INTERLOCK_API bool seqno_event_arm(seqno_timeline& timeline, seqno_event& event,
                                                  std::uint64_t seqno) noexcept;
 /// True if it was still queued. Context: any but NMI.
@@ -150,7 +179,7 @@ struct seqno_statistics {
   std::uint64_t processed;       ///< calls of seqno_timeline_process
   std::uint64_t rings;           ///< doorbells rung (system calls made) by advance
 };
-[[nodiscard]] INTERLOCK_API seqno_statistics seqno_timeline_get_statistics(
-    const seqno_timeline& timeline) noexcept;
+[[nodiscard]] INTERLOCK_API seqno_statistics
+seqno_timeline_get_statistics(const seqno_timeline& timeline) noexcept;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

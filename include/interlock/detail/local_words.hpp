@@ -47,6 +47,7 @@ struct alignas(64) task_words {
   void* task;                           ///< the sched layer's `task`, null until it needs one
   atomic<std::uint32_t> life;           ///< a `task_life`
   std::uint32_t former_id;              ///< the id before the last fork: of locks held across it
+  atomic<std::uint32_t> signalling_depth;  ///< inside a fence signalling section, see dma_fence.hpp
 };
 
 static_assert(sizeof(cpu_words) == 64);

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Waiting for fences: a callback on the waiter's stack that wakes its task.
+///
+/// Invariants: I1. Whoever runs the callback holds the fence's lock, and the waiter takes that lock
+///                 (in remove_callback) before it returns: so neither the callback nor the task
+///                 ends while it is being called.
+/// Ordering:   the two-sided rule of task.hpp. The waiter announces its state [W1], then looks at
+/// the
+///             flag; the signaller sets the flag, then wakes, which begins with a barrier [W2].
+/// Contexts:   task, may sleep.
+
+#include <cstdlib>
+
+#include "fence/fence_report.hpp"
+#include "interlock/task.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+namespace {
+
+enum class wait_end { signaled, interrupted, timed_out };
+
+struct waiter {
+  dma_fence_cb cb;
+  task* sleeper;
+};
+
+void wake_waiter(dma_fence*, dma_fence_cb* cb) noexcept {
+  (void)wake_up_state(*INTERLOCK_CONTAINER_OF(cb, waiter, cb)->sleeper, task_normal);  // [W2]
+}
+
+/// Sleeps until `is_done()`, which the callbacks of this task's waiters follow.
+template <class Predicate>
+wait_end sleep_until_done(Predicate is_done, task_state state, deadline until,
+                          location where) noexcept {
+  wait_end end = wait_end::signaled;
+  while (true) {
+    set_current_state(state);  // [W1] pairs with [W2]
+    if (is_done()) break;
+    if (signal_pending_state(state)) {
+      end = wait_end::interrupted;
+      break;
+    }
+    if (!schedule_until(until, where)) {
+      end = is_done() ? wait_end::signaled : wait_end::timed_out;
+      break;
+    }
+  }
+  set_current_state_raw(task_running);
+  return end;
+}
+
+wait_end default_wait(dma_fence& fence, task_state state, deadline until, location where) noexcept {
+  if (until == expired_deadline) {
+    return fence.is_signaled() ? wait_end::signaled : wait_end::timed_out;
+  }
+  waiter w{{}, &current_task()};
+  if (!fence.add_callback(w.cb, wake_waiter)) return wait_end::signaled;
+  const auto is_done = [&fence] { return fence.test_signaled_flag(); };
+  const wait_end end = sleep_until_done(is_done, state, until, where);
+  fence.remove_callback(w.cb);
+  return end;
+}
+
+using wait_op = int (*)(dma_fence*, bool, std::int64_t);
+
+/// A table with a wait op is never detached, so its maker outlives this.
+wait_op find_wait_op(dma_fence& fence) noexcept {
+  const guard g{rcu};
+  const dma_fence_ops* const table = rcu_dereference(fence.ops);
+  return table != nullptr ? table->wait : nullptr;
+}
+
+wait_end provider_wait(dma_fence& fence, wait_op op, bool interruptible, deadline until) noexcept {
+  const int outcome = op(&fence, interruptible, until.time_since_epoch().count());
+  if (outcome == 0) return wait_end::signaled;
+  return outcome == -EINTR ? wait_end::interrupted : wait_end::timed_out;
+}
+
+wait_end wait_armed(dma_fence& fence, task_state state, deadline until, location where) noexcept {
+  const wait_op op = find_wait_op(fence);
+  detail::overdue_watch watch{until};
+  while (true) {
+    const wait_end end = op != nullptr
+                             ? provider_wait(fence, op, state == task_interruptible, watch.next())
+                             : default_wait(fence, state, watch.next(), where);
+    if (end != wait_end::timed_out || watch.is_final()) return end;
+    report_text text;
+    watch.begin(text, where);
+    detail::put_fence(text, fence);
+    text << '\n';
+    watch.submit(text);
+  }
+}
+
+wait_end wait_for(dma_fence& fence, task_state state, deadline until, location where) noexcept {
+  might_sleep(where);
+  if (fence.test_signaled_flag()) return wait_end::signaled;
+  platform::event::fence_wait_start(&fence);
+  fence.enable_sw_signaling();
+  const wait_end end = wait_armed(fence, state, until, where);
+  platform::event::fence_wait_end(&fence);
+  return end;
+}
+
+// --- several fences ------------------------------------------------------------------------------
+
+using fence_span = std::span<dma_fence* const>;
+
+constexpr std::size_t none = static_cast<std::size_t>(-1);
+constexpr std::size_t waiters_on_stack = 16;
+constexpr std::size_t fences_described = 4;
+
+std::size_t first_signaled(fence_span fences) noexcept {
+  for (std::size_t i = 0; i < fences.size(); ++i) {
+    if (fences[i]->test_signaled_flag()) return i;
+  }
+  return none;
+}
+
+/// How many were added: all, or those before the first that is signalled already.
+std::size_t add_waiters(fence_span fences, waiter* waiters) noexcept {
+  task* const self = &current_task();
+  for (std::size_t i = 0; i < fences.size(); ++i) {
+    waiters[i].sleeper = self;
+    if (!fences[i]->add_callback(waiters[i].cb, wake_waiter)) return i;
+  }
+  return fences.size();
+}
+
+void describe_any(report_text& out, fence_span fences) noexcept {
+  out << "any of " << fences.size() << " fences\n";
+  for (std::size_t i = 0; i < fences.size() && i < fences_described; ++i) {
+    detail::put_fence(out, *fences[i]);
+    out << '\n';
+  }
+}
+
+wait_end sleep_for_any(fence_span fences, task_state state, deadline until,
+                       location where) noexcept {
+  const auto is_done = [fences] { return first_signaled(fences) != none; };
+  detail::overdue_watch watch{until};
+  while (true) {
+    const wait_end end = sleep_until_done(is_done, state, watch.next(), where);
+    if (end != wait_end::timed_out || watch.is_final()) return end;
+    report_text text;
+    watch.begin(text, where);
+    describe_any(text, fences);
+    watch.submit(text);
+  }
+}
+
+wait_end wait_for_any(fence_span fences, waiter* waiters, task_state state, deadline until,
+                      location where) noexcept {
+  for (dma_fence* fence : fences) platform::event::fence_wait_start(fence);
+  const std::size_t added = add_waiters(fences, waiters);
+  wait_end end = wait_end::signaled;
+  if (added == fences.size()) end = sleep_for_any(fences, state, until, where);
+  for (std::size_t i = 0; i < added; ++i) fences[i]->remove_callback(waiters[i].cb);
+  for (dma_fence* fence : fences) platform::event::fence_wait_end(fence);
+  return end;
+}
+
+}  // namespace
+
+void dma_fence::wait(location where) noexcept {
+  (void)wait_for(*this, task_uninterruptible, no_deadline, where);
+}
+
+bool dma_fence::wait_until(deadline until, location where) noexcept {
+  return wait_for(*this, task_uninterruptible, until, where) == wait_end::signaled;
+}
+
+result<void> dma_fence::wait_interruptible(deadline until, location where) noexcept {
+  switch (wait_for(*this, task_interruptible, until, where)) {
+    case wait_end::interrupted: return error::interrupted;
+    case wait_end::timed_out: return error::timed_out;
+    default: return {};
+  }
+}
+
+result<std::size_t> dma_fence_wait_any(fence_span fences, deadline until, bool interruptible,
+                                       location where) noexcept {
+  might_sleep(where);
+  if (fences.empty()) return error::invalid_argument;
+  for (dma_fence* fence : fences) {
+    if (fence == nullptr) return error::invalid_argument;
+  }
+  waiter on_stack[waiters_on_stack];
+  waiter* waiters = on_stack;
+  if (fences.size() > waiters_on_stack) {
+    waiters = static_cast<waiter*>(std::calloc(fences.size(), sizeof(waiter)));
+    if (waiters == nullptr) return error::not_enough_memory;
+  }
+  const task_state state = interruptible ? task_interruptible : task_uninterruptible;
+  const wait_end end = wait_for_any(fences, waiters, state, until, where);
+  if (waiters != on_stack) std::free(waiters);
+  if (end == wait_end::interrupted) return error::interrupted;
+  if (end == wait_end::timed_out) return error::timed_out;
+  return first_signaled(fences);
+}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM
