@@ -30,8 +30,8 @@ enum class device_feature : std::uint32_t {
 /// The outcome of a probe: unavailable (skip it) is not an error (tell somebody).
 struct provider_probe {
   bool available = false;
-  error reason{};          ///< if not available: why, as errno
-  char detail[160] = {};   ///< one line for people: what is there, or what is missing and why
+  error reason{};         ///< if not available: why, as errno
+  char detail[160] = {};  ///< one line for people: what is there, or what is missing and why
 };
 
 struct provider {
