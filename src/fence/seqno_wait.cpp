@@ -14,6 +14,7 @@
 #include "interlock_platform/park.hpp"
 #include "interlock_platform/poller.hpp"
 #include "sched/spin.hpp"
+#include "sched/task_impl.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 namespace {
@@ -29,6 +30,12 @@ void ring_sleepers(seqno_timeline& timeline) noexcept {
   timeline.cell->doorbell.fetch_add_release(1);  // [Q4]
   platform::unpark(timeline.cell->doorbell, platform::unpark_all, scope_of(timeline));
   timeline.times_rung.fetch_add_relaxed(1);
+}
+
+/// A sleep in the park that somebody ended; see wakeups_of().
+void count_wakeup() noexcept {
+  task& self = current_task();
+  self.wakeups.store_relaxed(self.wakeups.load_relaxed() + 1);
 }
 
 /// One wait for the word.
@@ -74,6 +81,7 @@ struct word_wait {
       const std::uint32_t heard = doorbell.load_acquire();  // [Q4] before the conditions
       if (is_over(end)) return end;
       const auto parked = platform::park(doorbell, heard, look_before(until), scope_of(timeline));
+      if (parked == platform::park_result::woken) count_wakeup();
       if (parked != platform::park_result::timed_out || platform::now() < until) continue;
       (void)is_over(end);
       return end;
