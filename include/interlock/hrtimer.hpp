@@ -17,6 +17,10 @@ enum class hrtimer_mode {
   pinned,   ///< halts the CPU that started it
 };
 
+namespace detail {
+INTERLOCK_API void hrtimer_run_pinned(cpu_node& node, bool gone) noexcept;
+}
+
 /// Caller-owned. Lifetime: until `hrtimer_cancel` returned, or the function has returned norestart.
 struct hrtimer {
   explicit hrtimer(hrtimer_restart (*function)(hrtimer& timer),
@@ -30,11 +34,12 @@ struct hrtimer {
   deadline expires{};
 
   // The rest is the timer's own.
-  hrtimer* child = nullptr;    ///< pairing heap
+  hrtimer* child = nullptr;  ///< pairing heap
   hrtimer* sibling = nullptr;
   hrtimer* previous = nullptr;
   cpu_id cpu = cpu_id::none;
-  std::uint32_t state = 0;
+  std::uint32_t state = 0;  ///< written under the lock of all timers
+  detail::cpu_node node{{nullptr}, &detail::hrtimer_run_pinned};
 };
 
 /// Arms it for `when`, replacing an earlier expiry. Context: task, softirq, hardirq, its own
@@ -49,7 +54,8 @@ INTERLOCK_API std::uint64_t hrtimer_forward(hrtimer& timer, deadline now, ktime 
 /// Disarms it, and waits if its function runs. True if it was armed. Context: task, may sleep; not
 /// from its own function.
 INTERLOCK_API bool hrtimer_cancel(hrtimer& timer, location where = location::current()) noexcept;
-/// 1 was armed, 0 was not, -1 its function runs now. Context: any but NMI.
+/// 1 was armed, 0 was not, -1 its function runs now, or (pinned) is on its way to its CPU.
+/// Context: any but NMI.
 INTERLOCK_API int hrtimer_try_to_cancel(hrtimer& timer) noexcept;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -4,7 +4,8 @@
 /// Interrupt lines and their handlers.
 ///
 /// A line is one of two kinds behind the same face:
-/// - asynchronous: bound to a CPU (a thread), which it halts between any two instructions, also while
+/// - asynchronous: bound to a CPU (a thread), which it halts between any two instructions, also
+/// while
 ///   that spins in `for (;;) ;`. The handler runs on the halted thread's stack.
 /// - threaded: served by the service CPU, in hardirq context all the same; may be fed by a file
 ///   descriptor (eventfd, timerfd, a completion queue).
@@ -31,17 +32,18 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 enum class irq_kind { asynchronous, threaded };
 
-/// A line. Opaque, counted: hold it by `ref_ptr<irq_line>`.
+/// A line. Opaque, counted: hold it by `ref_ptr<irq_line>`; each action holds it too. The last
+/// reference is dropped in any context but NMI, and before the line's descriptor is closed.
 struct irq_line;
 INTERLOCK_API void intrusive_get(irq_line& line) noexcept;
 INTERLOCK_API void intrusive_put(irq_line& line) noexcept;
 
 struct irq_line_options {
-  const char* name = "irq";         ///< copied, 31 bytes are kept
+  const char* name = "irq";  ///< copied, 31 bytes are kept
   irq_kind kind = irq_kind::threaded;
-  cpu_id target = cpu_id::none;     ///< asynchronous: which CPU; none: the caller's
-  int fd = -1;                      ///< threaded: raised when readable; not owned; see ack_fd
-  bool ack_fd = true;               ///< the service CPU reads 8 bytes of `fd` before the handler
+  cpu_id target = cpu_id::none;  ///< asynchronous: which CPU; none: the caller's
+  int fd = -1;                   ///< threaded: raised when readable; not owned; see ack_fd
+  bool ack_fd = true;            ///< the service CPU reads 8 bytes of `fd` before the handler
 };
 
 /// Makes a line. Context: task.
@@ -52,7 +54,7 @@ struct irq_line_options {
     const irq_line_options& options) noexcept;
 
 /// Raises it: its handlers will run at least once after this call, also if the line is disabled now
-/// and enabled later. When its CPU ends, the line moves to the service CPU.
+/// and enabled later, or has no handler yet. When its CPU ends, the line moves to the service CPU.
 /// Context: any; async-signal-safe; a system call only if the target must be interrupted.
 /// Order: what happened before it is visible in the handler.
 INTERLOCK_API void raise_irq(irq_line& line) noexcept;
@@ -92,7 +94,7 @@ class INTERLOCK_API irq_action {
 
 /// Registers `handler`, and `thread_half` (may be null) which runs in a kthread of its own, with
 /// interrupts on, when the handler returns wake_thread. `handler` null: thread half only, oneshot.
-/// `destroy(cookie)`, if not null, runs after the last use.
+/// `destroy(cookie)`, if not null, runs after the last use, also if the request fails.
 /// Errors: device_or_resource_busy (not shared), invalid_argument, not_enough_memory.
 /// Context: task, may sleep.
 [[nodiscard]] INTERLOCK_API result<irq_action> request_threaded_irq_raw(

@@ -19,8 +19,8 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 /// Runs it on every online CPU, the caller's included, and waits. A CPU that ends meanwhile is
 /// skipped. Context and errors: as above; with an error, all others have run it.
-[[nodiscard]] INTERLOCK_API result<void> on_each_cpu(
-    void (*function)(void*), void* argument, location where = location::current()) noexcept;
+[[nodiscard]] INTERLOCK_API result<void> on_each_cpu(void (*function)(void*), void* argument,
+                                                     location where = location::current()) noexcept;
 
 /// Runs `function(argument)` in NMI context on `cpu`, also if that has interrupts off, and waits.
 /// Context: task. Errors: as above. The function must not lock anything.

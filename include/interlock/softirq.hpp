@@ -4,9 +4,9 @@
 /// Softirqs: work that interrupt handlers leave for the moment after them, still ahead of tasks.
 ///
 /// A raised softirq runs on the CPU that raised it: at the end of the outermost interrupt, when
-/// bottom halves or interrupts are enabled again, or at once if raised in plain task context. It runs
-/// in softirq context with interrupts on, so hard interrupts nest on top of it.
-/// After 10 rounds or 2 ms in a row the rest is deferred: the halted task goes on, and the CPU is
+/// bottom halves or interrupts are enabled again, or at once if raised in plain task context. It
+/// runs in softirq context with interrupts on, so hard interrupts nest on top of it. After 10
+/// rounds or 2 ms in a row the rest is deferred: the halted task goes on, and the CPU is
 /// interrupted again about 1 ms later. (The kernel's ksoftirqd would be another CPU here, which
 /// local_bh_disable could not exclude.)
 

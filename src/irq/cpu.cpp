@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// CPUs: how they come online, are found, are rung, and end.
+///
+/// See descriptor.hpp for invariants I1 to I4 and the orders P and Q.
+/// Ordering: [C1] links a descriptor that is complete, [C2] finds it.
+
+#include "interlock/cpu.hpp"
+
+#include <cstdlib>
+#include <new>
+
+#include "interlock/spinlock.hpp"
+#include "interlock_platform/doorbell.hpp"
+#include "interlock_platform/lifecycle.hpp"
+#include "interlock_platform/park.hpp"
+#include "irq/descriptor.hpp"
+#include "irq/lifecycle.hpp"
+#include "irq/service.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM {
+namespace detail {
+namespace {
+
+constinit rcu_pointer<cpu_descriptor> cpus;
+constinit spinlock cpus_lock;  ///< writers of the list
+
+bool thread_has_ended() noexcept {
+  return platform::this_task().life.load_relaxed() == static_cast<std::uint32_t>(task_life::dead);
+}
+
+void link_cpu(cpu_descriptor& cpu) noexcept {
+  guard g{irqsave, cpus_lock};
+  rcu_init_pointer(cpu.next, rcu_dereference_protected(cpus, true));
+  rcu_assign_pointer(cpus, &cpu);  // [C1] pairs with [C2]
+}
+
+void unlink_cpu(const cpu_descriptor& cpu) noexcept {
+  guard g{irqsave, cpus_lock};
+  rcu_pointer<cpu_descriptor>* link = &cpus;
+  while (rcu_dereference_protected(*link, true) != &cpu) {
+    link = &rcu_dereference_protected(*link, true)->next;
+  }
+  rcu_assign_pointer(*link, rcu_dereference_protected(cpu.next, true));
+}
+
+void close_gate(cpu_descriptor& cpu) noexcept {
+  cpu.gate.fetch_or_seq_cst(gate_closed);                            // [Q3] pairs with [Q1]
+  while (cpu.gate.load_acquire() != gate_closed) platform::yield();  // [Q4] pairs with [Q2]
+}
+
+/// The nodes that will not be served here any more.
+void send_away(llist_head& queue) noexcept {
+  llist_node* link = llist_reverse(queue.take_all());  // [P4] pairs with [P1]
+  while (link != nullptr) {
+    cpu_node& node = *INTERLOCK_CONTAINER_OF(link, cpu_node, link);
+    link = link->next;  // before it goes: it may be queued elsewhere by then
+    node.run(node, true);
+  }
+}
+
+void ring(cpu_descriptor& cpu) noexcept {
+  if (cpu.is_service) {
+    wake_service();
+    return;
+  }
+  if (platform::ring_doorbell(cpu.id, platform::doorbell::interrupt)) return;
+  // No room in the queue of signals (RLIMIT_SIGPENDING); the thread is alive, the gate says so.
+  cpu.ring_failed.store_relaxed(1);
+  ring_again_later();
+}
+
+}  // namespace
+
+cpu_descriptor::cpu_descriptor(std::uint32_t number, cpu_words& hot, bool service) noexcept
+    : id{number}, is_service{service}, words{&hot}, softirq_timer{nullptr} {
+  softirq_timer_init(*this);
+}
+
+void put_cpu_descriptor(cpu_descriptor& cpu) noexcept {
+  if (cpu.references.put()) free_rcu(cpu.rcu, &cpu);
+}
+
+cpu_descriptor* first_cpu() noexcept { return rcu_dereference(cpus); }  // [C2] pairs with [C1]
+
+cpu_descriptor* find_cpu(cpu_id id) noexcept {
+  cpu_descriptor* cpu = first_cpu();
+  while (cpu != nullptr && cpu->id != static_cast<std::uint32_t>(id)) {
+    cpu = rcu_dereference(cpu->next);  // [C2] pairs with [C1]
+  }
+  return cpu;
+}
+
+result<cpu_descriptor*> add_this_cpu(bool service) noexcept {
+  platform::enlist();
+  if (thread_has_ended()) return error::no_such_process;
+  void* const memory = std::malloc(sizeof(cpu_descriptor));
+  if (memory == nullptr) return error::not_enough_memory;
+  cpu_words& words = platform::this_cpu();
+  auto* const cpu = new (memory) cpu_descriptor{words.id.load_relaxed(), words, service};
+  words.cpu = cpu;
+  barrier();  // an interrupt finds the descriptor complete
+  link_cpu(*cpu);
+  return cpu;
+}
+
+bool enter_gate(cpu_descriptor& cpu) noexcept {
+  if ((cpu.gate.fetch_add_seq_cst(1) & gate_closed) == 0) return true;  // [Q1] pairs with [Q3]
+  leave_gate(cpu);
+  return false;
+}
+
+void leave_gate(cpu_descriptor& cpu) noexcept {
+  cpu.gate.fetch_sub_release(1);  // [Q2] pairs with [Q4]
+}
+
+bool post(cpu_descriptor& cpu, cpu_node& node) noexcept {
+  if (!enter_gate(cpu)) return false;
+  cpu.words->queue.push(node.link);  // [P1] pairs with [P4]
+  const std::uint32_t before =
+      cpu.words->pending.fetch_or_seq_cst(cpu_pending::work);  // [P2] pairs with [P3]
+  if ((before & cpu_pending::work) == 0) ring(cpu);
+  leave_gate(cpu);
+  return true;
+}
+
+void post_here(cpu_node& node) noexcept {
+  cpu_words& cpu = platform::this_cpu();
+  if (cpu.id.load_relaxed() == 0) platform::enlist();  // so that the exit hook will look
+  cpu.queue.push(node.link);                           // [P1] pairs with [P4]
+  cpu.pending.fetch_or_seq_cst(cpu_pending::work);     // [P2] pairs with [P3]
+  replay();
+}
+
+bool post_nmi(cpu_descriptor& cpu, cpu_node& node) noexcept {
+  if (!enter_gate(cpu)) return false;
+  cpu.nmi_queue.push(node.link);                   // [P1] pairs with [P4]
+  if (cpu.nmi_pending.exchange_seq_cst(1) == 0) {  // [P2] pairs with [P3]
+    // A refused ring (RLIMIT_SIGPENDING) is repeated by the caller, who waits.
+    (void)platform::ring_doorbell(cpu.id, platform::doorbell::nmi);
+  }
+  leave_gate(cpu);
+  return true;
+}
+
+void ring_again(cpu_descriptor& cpu, bool nmi) noexcept {
+  if (!enter_gate(cpu)) return;
+  if (nmi) {
+    (void)platform::ring_doorbell(cpu.id, platform::doorbell::nmi);
+  } else {
+    ring(cpu);
+  }
+  leave_gate(cpu);
+}
+
+/// Runs on the ending thread, which no signal can reach any more.
+void cpu_exit() noexcept {
+  cpu_words& words = platform::this_cpu();
+  cpu_descriptor* const cpu = this_descriptor();
+  if (cpu != nullptr) {
+    close_gate(*cpu);
+    unlink_cpu(*cpu);
+    if (hrtimer_try_to_cancel(cpu->softirq_timer) == 1) put_cpu_descriptor(*cpu);
+    send_away(cpu->nmi_queue);
+  }
+  words.pending.fetch_and_seq_cst(~cpu_pending::work);  // [P3] pairs with [P2]
+  send_away(words.queue);
+  words.irqs_off.store_relaxed(0);
+  run_last_softirqs(words);
+  words.cpu = nullptr;
+  if (cpu != nullptr) put_cpu_descriptor(*cpu);
+}
+
+void cpus_fork_prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { cpus_lock.lock(no_mask); }
+
+void cpus_fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { cpus_lock.unlock(no_mask); }
+
+/// The other CPUs are gone. What they had not begun to serve leaves them; lines, whose state has
+/// been reset by now, drop out. The words of the other threads are still readable: the child has a
+/// copy.
+void cpus_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  cpus_lock.unlock(no_mask);
+  cpu_descriptor* const own = this_descriptor();
+  cpu_descriptor* cpu = rcu_access_pointer(cpus);
+  rcu_assign_pointer(cpus, own);
+  while (cpu != nullptr) {
+    cpu_descriptor* const next = rcu_access_pointer(cpu->next);
+    if (cpu != own) {
+      cpu->gate.store_relaxed(gate_closed);
+      send_away(cpu->nmi_queue);
+      send_away(cpu->words->queue);
+      put_cpu_descriptor(*cpu);
+    }
+    cpu = next;
+  }
+  if (own == nullptr) return;
+  own->gate.store_relaxed(0);
+  own->id = platform::this_cpu().id.load_relaxed();
+  rcu_init_pointer(own->next, nullptr);
+}
+
+}  // namespace detail
+
+result<cpu_id> online_cpu() noexcept {
+  if (detail::this_descriptor() != nullptr) return smp_processor_id();
+  INTERLOCK_TRY(platform::install_doorbell(platform::doorbell::interrupt, detail::doorbell_entry));
+  const cpu_id self = smp_processor_id();
+  if (platform::doorbell_is_blocked(static_cast<std::uint32_t>(self),
+                                    platform::doorbell::interrupt)) {
+    return error::operation_not_permitted;
+  }
+  INTERLOCK_TRY(detail::require_service());  // where interrupts go when this CPU ends
+  INTERLOCK_TRY(detail::add_this_cpu(false));
+  return self;
+}
+
+result<cpu_id> service_cpu() noexcept { return detail::require_service(); }
+
+cpu_id smp_processor_id() noexcept {
+  const cpu_words& cpu = platform::this_cpu();
+  if (cpu.id.load_relaxed() == 0) [[unlikely]]
+    platform::enlist();
+  return cpu_id{cpu.id.load_relaxed()};
+}
+
+bool cpu_is_online(cpu_id cpu) noexcept {
+  guard g{rcu};
+  const detail::cpu_descriptor* const found = detail::find_cpu(cpu);
+  return found != nullptr && (found->gate.load_relaxed() & detail::gate_closed) == 0;
+}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM

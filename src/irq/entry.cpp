@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Where interrupts enter a CPU, and where those that were held back are replayed.
+///
+/// Natively `doorbell_entry` runs in a signal handler that may itself be interrupted, on any
+/// instruction, by the same or the other doorbell.
+///
+/// Invariants:
+///   E1. Nodes run with irqs_off set and hardirq_offset counted, never nested in other nodes of the
+///       same CPU: an entry that finds either returns at once and leaves `pending` as it is.
+///   E2. Whoever makes a CPU interruptible again looks at `pending` after it has done so:
+///       local_irq_enable (F1 to F3 in irqflags.hpp), the end of serve(), the end of an NMI.
+///       So what an entry left is served as soon as it may be.
+///   E3. serve() leaves irqs_off, the count, and the remembered places as it found them.
+/// Ordering: P3 with P2 and P4 with P1, see descriptor.hpp. Everything else happens on one thread,
+/// between which and its handlers compiler barriers suffice.
+///
+/// An interrupt in serve() itself, by place:
+///   before irqs_off = 1   the nested entry serves all; serve() then finds nothing and leaves
+///   while irqs_off == 1   the nested entry returns (E1); the loop looks again after irqs_off = 0
+///   after irqs_off = 0    the nested entry serves; the look that follows finds nothing
+/// The nested entry of the last case adds a frame to the stack. Another one would have to arrive
+/// before that has returned, and so on; each must be rung anew, which takes longer than the few
+/// instructions that remain.
+
+#include "interlock/irqflags.hpp"
+#include "interlock/report.hpp"
+#include "irq/descriptor.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM::detail {
+namespace {
+
+/// Enters (leaves, with a difference that wraps) an interrupt context on this CPU.
+void enter_context(cpu_words& cpu, std::uint32_t offset) noexcept {
+  cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() + offset);
+  platform::event::context_enter(offset);
+  barrier();
+}
+
+void leave_context(cpu_words& cpu, std::uint32_t offset) noexcept {
+  barrier();
+  platform::event::context_exit(offset);
+  cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() - offset);
+}
+
+void run_nodes(llist_node* link) noexcept {
+  while (link != nullptr) {
+    cpu_node& node = *INTERLOCK_CONTAINER_OF(link, cpu_node, link);
+    link = link->next;  // before it runs: it may be queued again, or gone, by its end
+    const handler_context context = enter_handler();
+    node.run(node, false);
+    check_handler(context, "interrupt", "");
+  }
+}
+
+/// Pre: irqs_off is set.
+void serve_hardirqs(cpu_words& cpu) noexcept {
+  enter_context(cpu, hardirq_offset);
+  do {
+    cpu.pending.fetch_and_seq_cst(~cpu_pending::work);  // [P3] pairs with [P2]
+    run_nodes(llist_reverse(cpu.queue.take_all()));     // [P4] pairs with [P1]
+  } while ((cpu.pending.load_relaxed() & cpu_pending::work) != 0);
+  leave_context(cpu, hardirq_offset);
+}
+
+/// Pre: irqs_off is set.
+void serve_softirqs(cpu_words& cpu) noexcept {
+  if ((cpu.pending.load_relaxed() & cpu_pending::softirq) != 0) {
+    // Relaxed: set on this CPU only.
+    cpu.pending.fetch_and_relaxed(~cpu_pending::softirq);
+  }
+  if (cpu.softirq_pending.load_relaxed() != 0 && !in_interrupt()) run_softirqs(cpu);
+}
+
+/// Something that may be served in this context.
+bool is_due(const cpu_words& cpu) noexcept {
+  const std::uint32_t pending = cpu.pending.load_relaxed();
+  return (pending & cpu_pending::work) != 0 ||
+         ((pending & cpu_pending::softirq) != 0 && !in_interrupt());
+}
+
+/// Pre: interrupts on, not in hardirq.
+void serve(cpu_words& cpu) noexcept {
+  task_words& task = platform::this_task();
+  const location irqs_off_at = cpu.irqs_off_at;
+  const location atomic_at = task.atomic_at;
+  do {
+    cpu.irqs_off.store_relaxed(1);
+    barrier();
+    cpu.irqs_off_at = location::current();
+    if ((cpu.pending.load_relaxed() & cpu_pending::work) != 0) serve_hardirqs(cpu);
+    serve_softirqs(cpu);
+    cpu.irqs_off_at = irqs_off_at;
+    task.atomic_at = atomic_at;
+    barrier();
+    cpu.irqs_off.store_relaxed(0);
+    barrier();
+  } while (is_due(cpu));
+}
+
+bool may_interrupt(const cpu_words& cpu) noexcept {
+  return cpu.irqs_off.load_relaxed() == 0 && !in_hardirq();
+}
+
+void run_nmi_nodes(cpu_descriptor& cpu) noexcept {
+  do {
+    cpu.nmi_pending.store_seq_cst(0);                    // [P3] pairs with [P2]
+    run_nodes(llist_reverse(cpu.nmi_queue.take_all()));  // [P4] pairs with [P1]
+  } while (cpu.nmi_pending.load_seq_cst() != 0);
+}
+
+/// What was held back by the NMI itself.
+void after_nmi(cpu_words& cpu) noexcept {
+  barrier();
+  if (is_due(cpu) && may_interrupt(cpu)) serve(cpu);
+}
+
+}  // namespace
+
+void doorbell_entry() noexcept {
+  cpu_words& cpu = platform::this_cpu();
+  if (may_interrupt(cpu) && is_due(cpu)) serve(cpu);
+}
+
+void nmi_entry() noexcept {
+  cpu_words& cpu = platform::this_cpu();
+  cpu_descriptor* const descriptor = this_descriptor();
+  if (descriptor == nullptr || in_nmi()) return;  // not for us, or the interrupted NMI looks again
+  enter_context(cpu, nmi_offset + hardirq_offset);
+  run_nmi_nodes(*descriptor);
+  leave_context(cpu, nmi_offset + hardirq_offset);
+  // A ring that came between the last look and the line above returned at once.
+  if (descriptor->nmi_pending.load_seq_cst() != 0) {
+    nmi_entry();
+  } else {
+    after_nmi(cpu);
+  }
+}
+
+void run_as_nmi(void (*function)(void*), void* argument) noexcept {
+  cpu_words& cpu = platform::this_cpu();
+  enter_context(cpu, nmi_offset + hardirq_offset);
+  function(argument);
+  leave_context(cpu, nmi_offset + hardirq_offset);
+  after_nmi(cpu);
+}
+
+void replay() noexcept {
+  cpu_words& cpu = platform::this_cpu();
+  if (may_interrupt(cpu)) {
+    serve(cpu);
+  } else if (cpu.softirq_pending.load_relaxed() != 0 && !in_interrupt()) {
+    // Bottom halves were enabled with interrupts off: local_irq_enable must come back here.
+    cpu.pending.fetch_or_relaxed(cpu_pending::softirq);
+  }
+}
+
+void check_handler(handler_context before, const char* what, const char* name) noexcept {
+  cpu_words& cpu = platform::this_cpu();
+  const std::uint32_t count = preempt_count();
+  const bool enabled = cpu.irqs_off.load_relaxed() != before.irqs_off;
+  if (count == before.count && !enabled) [[likely]]
+    return;
+  platform::this_task().preempt_depth.store_relaxed(before.count & preempt_mask);
+  cpu.interrupt_count.store_relaxed(before.count & ~preempt_mask);
+  cpu.irqs_off.store_relaxed(before.irqs_off);
+  barrier();
+  report_text text;
+  text << what << " handler " << name << (enabled ? " enabled interrupts" : " is unbalanced");
+  text << ": preempt_count 0x";
+  text.hex(before.count) << " on entry, 0x";
+  text.hex(count) << " on return\n";
+  submit_report(report_kind::context_imbalance, text);
+}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM::detail

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// What each part of the irq layer does when a thread ends, the process forks, the library stops.
+
+#include "interlock/annotate.hpp"
+#include "interlock_platform/platform.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM::detail {
+
+// cpu.cpp
+void cpu_exit() noexcept;
+void cpus_fork_prepare() noexcept;
+void cpus_fork_parent() noexcept;
+void cpus_fork_child() noexcept;
+
+// line.cpp: the child first forgets who was serving lines, and queues them again at the end.
+void lines_fork_prepare() noexcept;
+void lines_fork_parent() noexcept;
+void lines_fork_child_reset() noexcept;
+void lines_fork_child_resume() noexcept;
+
+// hrtimer.cpp
+void timers_fork_prepare() noexcept;
+void timers_fork_parent() noexcept;
+void timers_fork_child() noexcept;
+
+// service.cpp
+void service_fork_prepare() noexcept;
+void service_fork_parent() noexcept;
+void service_fork_child() noexcept;
+void stop_service() noexcept;
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM::detail
