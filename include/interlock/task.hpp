@@ -90,7 +90,7 @@ INTERLOCK_API void schedule(location where = location::current()) noexcept;
 /// Unit: nanoseconds. `max_schedule_timeout` sets no timer and returns itself.
 INTERLOCK_API ktime schedule_timeout(ktime timeout, location where = location::current()) noexcept;
 
-/// The same with an absolute deadline; false if it passed.
+/// The same with an absolute deadline; false if it has passed, also when a wake ended the sleep.
 INTERLOCK_API bool schedule_until(deadline until, location where = location::current()) noexcept;
 
 /// Wakes `t` if its state is in `mask`. True if it did.

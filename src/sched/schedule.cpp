@@ -88,8 +88,8 @@ bool spin_for_wake(task& self) noexcept {
   return woken;
 }
 
-/// Parks until the state is `running` or `until`. True if a waker ended it.
-bool park_for_wake(task& self, deadline until) noexcept {
+/// Parks until the state is `running` or `until`; it is `running` then.
+void park_for_wake(task& self, deadline until) noexcept {
   std::uint32_t seen = self.word.load_relaxed();
   bool slept = false;
   while (seen != running_word) {
@@ -100,26 +100,25 @@ bool park_for_wake(task& self, deadline until) noexcept {
     }
     const platform::park_result end = platform::park(self.word, seen, until);
     if (end == platform::park_result::timed_out) {
-      return self.word.exchange_acquire(running_word) == running_word;  // [W5] pairs with [W4]
+      self.word.exchange_acquire(
+          running_word);  // [W5] pairs with [W4]: a waker may have been first
+      return;
     }
     slept = slept || end == platform::park_result::woken;
     seen = self.word.load_relaxed();
   }
   if (slept) self.wakeups.store_relaxed(self.wakeups.load_relaxed() + 1);
-  return true;
 }
 
-/// State not `running`. True if a wake or a signal ended the sleep; then or else it is `running`.
-bool sleep(task& self, task_state state, deadline until) noexcept {
+/// From a state that is not `running`, until it is.
+void sleep(task& self, task_state state, deadline until) noexcept {
   smp_mb();  // [W3] pairs with [W2] in send_signal
   if (signal_pending_state(state)) {
     self.word.store_relaxed(running_word);
-    return true;
+  } else if (until == expired_deadline || !spin_for_wake(self)) {
+    park_for_wake(self, until);
   }
-  const bool woken =
-      (until != expired_deadline && spin_for_wake(self)) || park_for_wake(self, until);
   (void)self.word.load_acquire();  // [W5] pairs with [W4]
-  return woken;
 }
 
 }  // namespace
@@ -138,9 +137,14 @@ bool schedule_until(deadline until, location where) noexcept {
     report_schedule_in_atomic(where);
   task& self = current_task();
   const task_state state = state_of(self);
-  if (state != task_running) return sleep(self, state, until);
-  platform::yield();
-  smp_mb();
+  if (state == task_running) {
+    platform::yield();
+    smp_mb();
+  } else {
+    sleep(self, state, until);
+  }
+  // By the clock, whoever ended the sleep: else a stream of wakes would keep a timeout from
+  // passing.
   return until == no_deadline || platform::now() < until;
 }
 

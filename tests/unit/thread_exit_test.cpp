@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Threads of the process, which the library did not start: they are tasks from first use to end.
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "interlock/completion.hpp"
+#include "interlock/mutex.hpp"
+#include "support/report_recorder.hpp"
+#include "support/tasks.hpp"
+
+namespace interlock {
+namespace {
+
+class thread_exit_test : public test::report_test {};
+
+TEST_F(thread_exit_test, a_foreign_thread_is_a_task_without_registration) {
+  ref_ptr<task> seen;
+  completion ready;
+  completion leave;
+  std::thread t{[&] {
+    seen = current_task_ref();
+    ready.complete();
+    leave.wait();
+  }};
+  ready.wait();
+  EXPECT_TRUE(test::sleeps(*seen, task_uninterruptible));
+  leave.complete();
+  t.join();
+  EXPECT_EQ(state_of(*seen), task_state::dead);
+}
+
+TEST_F(thread_exit_test, its_task_bears_the_threads_name) {
+  std::string name;
+  kthread t = test::start("named", [&] { name = task_name(current_task()); });
+  (void)t.join();
+  EXPECT_EQ(name, "named");
+}
+
+/// Threads begin, use everything once, and end, while others wake those that may have ended.
+TEST_F(thread_exit_test, wakes_race_with_ends) {
+  constexpr int threads = 200;
+  mutex m;
+  long counter = 0;
+  for (int i = 0; i < threads; ++i) {
+    ref_ptr<task> target;
+    completion ready;
+    std::thread t{[&] {
+      target = current_task_ref();
+      ready.complete();
+      const guard g{m};
+      ++counter;
+    }};
+    ready.wait();
+    for (int n = 0; n < 20; ++n) wake_up_process(*target);
+    t.join();
+    EXPECT_FALSE(wake_up_process(*target));
+  }
+  EXPECT_EQ(counter, threads);
+}
+
+/// The last use of a lock may be in a destructor of thread storage, when the thread is ending.
+TEST_F(thread_exit_test, destructors_of_thread_storage_may_lock) {
+  static mutex m;
+  static atomic<int> destroyed{0};
+  struct late_user {
+    bool used = false;
+    ~late_user() {
+      const guard g{m};
+      destroyed.fetch_add_relaxed(1);
+    }
+  };
+  std::thread t{[] {
+    thread_local late_user user;
+    user.used = true;
+    const guard g{m};
+  }};
+  t.join();
+  EXPECT_EQ(destroyed.load_relaxed(), 1);
+}
+
+}  // namespace
+}  // namespace interlock
