@@ -138,21 +138,6 @@ void end_flood() noexcept {
   platform::unpark(service.flood_ended, platform::unpark_all);
 }
 
-/// Makes the caller wait until the worker has caught up, if its context allows (I3).
-void push_back() noexcept {
-  if (!sleep_allowed() || in_rcu_callback()) {
-    service.let_through.fetch_add_relaxed(1);
-    return;
-  }
-  service.pushed_back.fetch_add_relaxed(1);
-  while (true) {
-    const std::uint32_t seen = service.flood_ended.load_seq_cst();      // [A4] pairs with [A3]
-    const std::uint32_t attention = state.attention.load_seq_cst();     // [A4]
-    if ((attention & flood) == 0 || (attention & absent) != 0) return;  // nobody would end it
-    platform::park(service.flood_ended, seen, no_deadline);
-  }
-}
-
 // --- running callbacks ---
 
 struct barrier_wait {
@@ -299,21 +284,50 @@ void wake_worker() noexcept {
 }
 
 /// Pre: task context. A failure is tried again later, by whoever comes then.
+void start_worker_locked() noexcept INTERLOCK_REQUIRES(worker_lock) {
+  const std::int64_t now = platform::now().time_since_epoch().count();
+  if ((state.attention.load_relaxed() & absent) == 0) return;
+  if (now < service.start_not_before.load_relaxed()) return;
+  const result<platform::thread_handle> started =
+      platform::spawn([](void* argument) { worker_main(argument); }, nullptr, "ilk-rcu");
+  if (!started) {
+    service.start_not_before.store_relaxed(now + start_retry.count());
+    return;
+  }
+  worker = *started;
+  state.attention.fetch_and_seq_cst(~absent);
+}
+
 void start_worker() noexcept {
   if (!worker_lock.try_lock()) return;  // somebody else does
-  const std::int64_t now = platform::now().time_since_epoch().count();
-  if ((state.attention.load_relaxed() & absent) != 0 &&
-      now >= service.start_not_before.load_relaxed()) {
-    const result<platform::thread_handle> started =
-        platform::spawn([](void* argument) { worker_main(argument); }, nullptr, "ilk-rcu");
-    if (started) {
-      worker = *started;
-      state.attention.fetch_and_seq_cst(~absent);
-    } else {
-      service.start_not_before.store_relaxed(now + start_retry.count());
-    }
-  }
+  start_worker_locked();
   worker_lock.unlock();
+}
+
+/// True if a worker runs, after having started it, or having waited for who does.
+/// Context: task, may sleep.
+bool worker_runs() noexcept {
+  if ((state.attention.load_relaxed() & absent) == 0) return true;
+  const short_guard guard{worker_lock};
+  start_worker_locked();
+  return (state.attention.load_relaxed() & absent) == 0;
+}
+
+/// Makes the caller wait until the worker has caught up, if its context allows (I3) and there is
+/// one.
+void push_back() noexcept {
+  const bool may_wait = sleep_allowed() && !in_rcu_callback() && worker_runs();
+  if (!may_wait) {
+    service.let_through.fetch_add_relaxed(1);
+    return;
+  }
+  service.pushed_back.fetch_add_relaxed(1);
+  while (true) {
+    const std::uint32_t seen = service.flood_ended.load_seq_cst();      // [A4] pairs with [A3]
+    const std::uint32_t attention = state.attention.load_seq_cst();     // [A4]
+    if ((attention & flood) == 0 || (attention & absent) != 0) return;  // nobody would end it
+    platform::park(service.flood_ended, seen, no_deadline);
+  }
 }
 
 void attend(std::uint32_t attention) noexcept {

@@ -6,6 +6,7 @@
 
 #include "interlock/options.hpp"
 #include "interlock/report.hpp"
+#include "interlock_platform/park.hpp"
 #include "rcu/grace_period.hpp"
 #include "rcu/readers.hpp"
 
@@ -59,14 +60,15 @@ bool report_stall(std::uint64_t target, ktime lasted) noexcept {
 
 void stall_watch::check(deadline now, std::uint64_t target) noexcept {
   if (next_ == no_deadline) {
-    const ktime timeout = stall_timeout();
-    if (timeout == ktime::zero()) return;
+    interval_ = stall_timeout();
+    if (interval_ == ktime::zero()) return;
     began_ = now;
-    next_ = now + timeout;
+    next_ = now + interval_;
   }
   if (now < next_) return;
   if (report_stall(target, now - began_)) stalls.fetch_add_relaxed(1);
-  next_ = began_ + 3 * (next_ - began_);
+  interval_ *= 3;
+  next_ = platform::now() + interval_;  // a report itself takes time
 }
 
 std::uint64_t stalls_reported() noexcept { return stalls.load_relaxed(); }

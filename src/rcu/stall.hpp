@@ -8,8 +8,8 @@
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 
-/// Reports once when a grace period has lasted for `rcu_stall_ms`, and again after three times as
-/// long, and so on. One for each grace period; the leader asks it each time it naps.
+/// Reports when a grace period has lasted for `rcu_stall_ms`, and again after three times as long,
+/// and so on. One for each grace period; the leader asks it each time it naps.
 class stall_watch {
  public:
   void check(deadline now, std::uint64_t target) noexcept;
@@ -17,6 +17,7 @@ class stall_watch {
  private:
   deadline began_ = no_deadline;
   deadline next_ = no_deadline;
+  ktime interval_{};
 };
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM::detail
