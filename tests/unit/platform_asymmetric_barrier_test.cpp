@@ -40,28 +40,44 @@ bool forbid_membarrier() {
 
 /// Store buffering: of two threads that each store one word and load the other's, at least one must
 /// see the other's store. Returns how often neither did.
-int count_store_buffering(int rounds, bool asymmetric) {
+struct store_buffering {
+  /// The updater starts a varying moment later, because the reader learns of the round late.
+  static constexpr int most_delay = 256;
+
   atomic<int> x{0}, y{0}, round{0}, finished{0};
   int seen_by_reader = 0;
-  int neither = 0;
-  std::thread reader{[&] {
+
+  void run_reader(int rounds, bool asymmetric) {
     for (int i = 1; i <= rounds; ++i) {
-      while (round.load_acquire() != i) platform::yield();  // [S1] pairs with [S2]
+      for (int spins = 1; round.load_acquire() != i; ++spins) {  // [S1] pairs with [S2]
+        if (spins % 256 == 0) platform::yield();
+      }
       x.store_relaxed(1);
       asymmetric ? platform::light_barrier() : smp_mb();
       seen_by_reader = y.load_relaxed();
       finished.store_release(i);  // [S3] pairs with [S4]
     }
-  }};
-  for (int i = 1; i <= rounds; ++i) {
+  }
+
+  bool neither_saw(int i) {
     x.store_relaxed(0);
     y.store_relaxed(0);
     round.store_release(i);  // [S2] pairs with [S1]
+    for (int delay = i % most_delay; delay > 0; --delay) barrier();
     y.store_relaxed(1);
     platform::heavy_barrier();
     const int seen_by_updater = x.load_relaxed();
     while (finished.load_acquire() != i) platform::yield();  // [S4] pairs with [S3]
-    if (seen_by_reader == 0 && seen_by_updater == 0) ++neither;
+    return seen_by_reader == 0 && seen_by_updater == 0;
+  }
+};
+
+int count_store_buffering(int rounds, bool asymmetric) {
+  store_buffering test;
+  std::thread reader{[&] { test.run_reader(rounds, asymmetric); }};
+  int neither = 0;
+  for (int i = 1; i <= rounds; ++i) {
+    if (test.neither_saw(i)) ++neither;
   }
   reader.join();
   return neither;
@@ -97,7 +113,7 @@ TEST(platform_asymmetric_barrier, errno_is_kept) {
 
 void exit_with_symmetric_barrier() {
   const bool asymmetric = platform::heavy_barrier_is_asymmetric();
-  const int violations = count_store_buffering(100, asymmetric);
+  const int violations = count_store_buffering(5000, asymmetric);
   std::exit(asymmetric || violations != 0 ? 1 : 0);
 }
 

@@ -70,7 +70,8 @@ TEST(platform_console, goes_to_standard_error) {
 TEST(platform_console, writes_on_after_a_part) {
   piped_stderr console;
   fcntl(STDERR_FILENO, F_SETFL, O_NONBLOCK);
-  const std::string text(1 << 20, 'x');  // more than a pipe holds
+  std::string text;
+  while (text.size() < 1 << 20) text += std::to_string(text.size());  // more than a pipe holds
   std::string got;
   std::thread reader{[&] { got = read_all(console.reader()); }};
   write_text(text);

@@ -66,6 +66,7 @@ TEST_F(platform_local, enlist_gives_the_kernels_id_and_is_idempotent) {
     for (int i = 0; i < 3; ++i) {
       platform::enlist();
       EXPECT_EQ(platform::this_task().id.load_relaxed(), gettid());
+      EXPECT_EQ(platform::this_cpu().id.load_relaxed(), gettid());
       EXPECT_EQ(life_of_this_thread(), enlisted);
     }
   }}.join();
@@ -210,6 +211,7 @@ void end_with(other_key& k) {
 }
 
 TEST_F(platform_local, destructors_of_other_keys_find_an_enlisted_thread_then_a_dead_one) {
+  if (thread_sanitizer) GTEST_SKIP() << "its own key ends the thread before the last round";
   other_key k{0};
   end_with(k);
   std::uint32_t id = 0;
@@ -227,6 +229,7 @@ TEST_F(platform_local, destructors_of_other_keys_find_an_enlisted_thread_then_a_
 }
 
 TEST_F(platform_local, first_use_in_another_keys_destructor_is_cleaned_up) {
+  if (thread_sanitizer) GTEST_SKIP() << "its own key ends the thread before the last round";
   for (int round = 1; round <= 2; ++round) {
     other_key k{round};
     end_with(k);
@@ -254,7 +257,10 @@ TEST_F(platform_local, the_child_of_a_fork_has_its_own_id) {
   const std::uint32_t parent = platform::this_task().id.load_relaxed();
   const int status = status_of_child([&] {
     const std::uint32_t id = platform::this_task().id.load_relaxed();
-    return id != parent && id == gettid() && life_of_this_thread() == enlisted ? 0 : 1;
+    if (id == parent || id != gettid()) return 1;
+    if (platform::this_cpu().id.load_relaxed() != id) return 2;
+    if (platform::this_task().former_id != parent) return 3;
+    return life_of_this_thread() == enlisted ? 0 : 4;
   });
   EXPECT_EQ(status, 0);
   EXPECT_EQ(platform::this_task().id.load_relaxed(), parent);

@@ -138,7 +138,6 @@ TEST(platform_stack_trace, a_thread_that_cannot_answer_has_no_stack) {
 }
 
 TEST(platform_stack_trace, many_askers) {
-  SKIP_IF_SIGNALS_ARE_DEFERRED();
   atomic<std::uint32_t> id{0};
   atomic<bool> stop{false};
   std::thread target{[&] { spin_in_a_named_function(id, stop); }};

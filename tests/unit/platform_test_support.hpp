@@ -26,7 +26,15 @@ inline constexpr bool thread_sanitizer = __has_feature(thread_sanitizer);
 inline constexpr bool thread_sanitizer = false;
 #endif
 
-/// ThreadSanitizer holds signals back until the thread calls something that it intercepts.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool address_sanitizer = true;
+#elif defined(__has_feature)
+inline constexpr bool address_sanitizer = __has_feature(address_sanitizer);
+#else
+inline constexpr bool address_sanitizer = false;
+#endif
+
+/// ThreadSanitizer holds signals back until the thread's next atomic operation or libc call.
 #define SKIP_IF_SIGNALS_ARE_DEFERRED() \
   if (thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer defers asynchronous signals"
 
@@ -40,7 +48,9 @@ class flag {
     platform::unpark(word_, platform::unpark_all);
   }
   void await() const {
-    while (word_.load_acquire() == 0) platform::park(word_, 0, no_deadline);  // [F2] pairs with [F1]
+    while (word_.load_acquire() == 0) {  // [F2] pairs with [F1]
+      platform::park(word_, 0, no_deadline);
+    }
   }
   bool is_raised() const { return word_.load_acquire() != 0; }
 

@@ -78,6 +78,7 @@ TEST(platform_thread, spawn_leaves_the_mask_of_the_caller) {
 }
 
 TEST(platform_thread, no_room_for_a_stack_is_an_error) {
+  if (thread_sanitizer || address_sanitizer) GTEST_SKIP() << "sanitizers need address space";
   EXPECT_EQ(status_of_child([] {
               const rlimit little{1 << 20, 1 << 20};
               setrlimit(RLIMIT_AS, &little);

@@ -4,7 +4,9 @@
 ///
 /// Ordering: none of its own. The kernel tests the word and enqueues the thread under one lock,
 ///           which unpark takes too; callers order their data by accesses to the word.
-/// ThreadSanitizer does not see a futex either, and need not, for the same reason.
+/// ThreadSanitizer does not see a futex either, and need not, for the same reason. But it holds
+/// handlers back until the thread's next atomic operation, so a parked thread must come back to run
+/// them: the kernel begins an untimed wait anew after a handler, and ends a timed one.
 /// Source: futex(2).
 
 #include "interlock_platform/park.hpp"
@@ -41,15 +43,12 @@ park_result park(const atomic<std::uint32_t>& word, std::uint32_t expected, dead
   const errno_keeper keeper;
   // Tested here first: a changed word wins over an expired deadline, and neither needs the kernel.
   if (word.load_relaxed() != expected) return park_result::value_changed;
-  timespec absolute{};
-  if (until != no_deadline) {
-    if (until <= now()) return park_result::timed_out;
-    absolute = to_timespec(until);
-  }
+  const bool timed = until != no_deadline || thread_sanitizer;
+  if (timed && until <= now()) return park_result::timed_out;
+  const timespec absolute = to_timespec(until);
   // The bitset variant takes an absolute time, on the monotonic clock.
-  const long rc =
-      syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | futex_flags(scope), expected,
-              until != no_deadline ? &absolute : nullptr, nullptr, FUTEX_BITSET_MATCH_ANY);
+  const long rc = syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | futex_flags(scope), expected,
+                          timed ? &absolute : nullptr, nullptr, FUTEX_BITSET_MATCH_ANY);
   if (rc == 0) return park_result::woken;
   switch (errno) {
     case EAGAIN: return park_result::value_changed;

@@ -26,7 +26,8 @@ inline cpu_words& this_cpu() noexcept { return this_thread.cpu; }
 inline task_words& this_task() noexcept { return this_thread.task; }
 
 /// Makes the calling thread known: gives it an id and arranges for the exit hooks of lifecycle.hpp.
-/// Post: the `id` of task and CPU is not 0; on a thread whose exit hooks have run, `life` stays `dead`.
+/// Post: the `id` of task and CPU is not 0; on a thread whose exit hooks have run, `life` stays
+///       `dead`.
 /// Context: any, NMI included; idempotent; async-signal-safe.
 INTERLOCK_API void enlist() noexcept;
 

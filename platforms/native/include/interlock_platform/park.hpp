@@ -23,8 +23,8 @@ enum class park_result {
 };
 
 /// Blocks while `word == expected`, until `unpark` or `until`. May return `woken` spuriously (a
-/// signal handler that ran can be such a case): the caller tests its condition again. After a
-/// handler on the parked thread itself the word is tested again: to end the wait it changes the word.
+/// signal handler that ran can be such a case): the caller tests its condition again. A handler on
+/// the parked thread itself ends the wait by changing the word, which is tested again after it.
 /// Order:   the test of the word and the enqueueing are atomic against unpark; callers order their
 ///          own data by accesses to the word.
 /// Context: any; it is one system call, and async-signal-safe.

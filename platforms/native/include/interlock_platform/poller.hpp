@@ -26,8 +26,8 @@ INTERLOCK_API result<void> poller_add(poller& p, int fd, std::uint64_t cookie) n
 INTERLOCK_API result<void> poller_rearm(poller& p, int fd, std::uint64_t cookie) noexcept;
 INTERLOCK_API void poller_remove(poller& p, int fd) noexcept;
 
-/// Sleeps until a descriptor is ready, `poller_wake`, or `until`. Returns the cookies written; 0 for
-/// a wake or a timeout. Context: task, may sleep.
+/// Sleeps until a descriptor is ready, `poller_wake`, or `until`. Returns how many cookies were
+/// written; 0 for a wake or a timeout. Context: task, may sleep.
 INTERLOCK_API std::size_t poller_wait(poller& p, std::uint64_t* cookies, std::size_t capacity,
                                       deadline until) noexcept;
 
