@@ -31,9 +31,9 @@ constinit atomic<std::uint32_t> exit_key{0};
 /// The key's value counts the calls of its destructor. POSIX calls destructors in rounds, at least
 /// four, as long as one sets a key again. The first call only re-arms, so that the destructors of
 /// other keys in that round still find an enlisted thread, whichever is called first; the second
-/// ends it. Waiting for a later round would be unsafe: a thread that uses Interlock for the first
-/// time in another key's destructor is enlisted in round one, two or even three, cannot know which,
-/// and would run out of rounds with its hooks never run and its words unmapped.
+/// ends it. To wait for a later round would be unsafe: a thread that uses Interlock for the first
+/// time in a destructor has fewer rounds left, does not know how many, and would run out of them
+/// with its hooks never run and its words unmapped. (As it is, this needs a first use in round 3.)
 constexpr std::uintptr_t first_call = 1;
 constexpr std::uintptr_t final_call = 2;
 
