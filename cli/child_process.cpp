@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "child_process.hpp"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "interlock/task.hpp"
+
+namespace interlock::cli {
+
+namespace {
+
+double seconds(const ::timeval& time) noexcept {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+}
+
+/// Starts it with the signal mask of before; 0, or an errno.
+int start(const std::vector<std::string>& words, const sigset_t& mask, ::pid_t& child) {
+  std::vector<char*> arguments;
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+
+  ::posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  ::posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  ::posix_spawnattr_setsigmask(&attributes, &mask);
+  sigset_t defaults;
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  ::posix_spawnattr_setsigdefault(&attributes, &defaults);
+  const int code =
+      ::posix_spawn(&child, arguments[0], &files, &attributes, arguments.data(), environ);
+  ::posix_spawnattr_destroy(&attributes);
+  ::posix_spawn_file_actions_destroy(&files);
+  return code;
+}
+
+}  // namespace
+
+maybe_failure run_child(const std::vector<std::string>& words, termination& signals,
+                        termination::action& at_signal, child_usage& usage) {
+  const deadline begin = monotonic_clock::now();
+  ::pid_t child = -1;
+  if (const int code = start(words, signals.inherited_mask(), child); code != 0) {
+    return fail("cannot run {}: {}", words[0], describe_error(static_cast<error>(code)));
+  }
+  at_signal.set_cancel([child] { ::kill(child, SIGTERM); });
+  int status = 0;
+  struct rusage used {};
+  // The number must not be free for another process while it may be killed.
+  ::siginfo_t ended{};
+  while (::waitid(P_PID, static_cast<::id_t>(child), &ended, WEXITED | WNOWAIT) != 0 &&
+         errno == EINTR) {
+  }
+  const deadline end = monotonic_clock::now();
+  at_signal.set_cancel(nullptr);
+  while (::wait4(child, &status, 0, &used) < 0 && errno == EINTR) {
+  }
+  if (signals.caught() != 0) return fail("interrupted");
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    return fail("{} failed ({} {})", words[0], WIFEXITED(status) ? "exit status" : "signal",
+                WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+  }
+  usage.seconds = std::chrono::duration<double>(end - begin).count();
+  usage.cpu_seconds = seconds(used.ru_utime) + seconds(used.ru_stime);
+  usage.peak_bytes = static_cast<std::size_t>(used.ru_maxrss) * 1024;
+  return {};
+}
+
+}  // namespace interlock::cli

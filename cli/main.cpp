@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The command line tool: one verb per file.
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "compress.hpp"
+#include "info.hpp"
+#include "interlock/version.hpp"
+#include "termination.hpp"
+
+namespace {
+
+constexpr const char* description =
+    "Interlock: one object for \"this work is done\" that devices, threads and processes wait on.";
+constexpr const char* footer = "`interlock VERB --help` says more about a verb.";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace interlock::cli;
+  // Before any other thread, so that all inherit the mask.
+  termination signals;
+
+  CLI::App app{description, "interlock"};
+  app.footer(footer);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string{"interlock "} + interlock_version_string());
+  app.get_formatter()->column_width(34);
+
+  compress_options to_compress;
+  CLI::App& compress_verb = *app.add_subcommand(
+      "compress", "Compress a file by a pipeline of devices that are tied by fences alone");
+  add_compress_options(compress_verb, to_compress);
+
+  info_options about;
+  CLI::App& info_verb =
+      *app.add_subcommand("info", "What this machine offers, and what is used where it does not");
+  add_info_options(info_verb, about);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    // Help and version come this way too.
+    return app.exit(problem) == 0 ? exit_status::success : exit_status::usage;
+  }
+  if (info_verb.parsed()) return info(about);
+  return compress(to_compress, signals);
+}
