@@ -253,6 +253,8 @@ TEST_F(platform_doorbell, signals_of_others_are_dropped) {
 TEST_F(platform_doorbell, service_threads_hear) {
   static flag rung;
   static atomic<std::uint32_t> id;
+  rung.lower();
+  id.store_relaxed(0);
   inside.store_relaxed([]() noexcept { rung.raise(); });
   auto thread = platform::spawn(
       [](void*) {

@@ -100,6 +100,8 @@ void handle_by_enlisting(int) {
 }
 
 TEST_F(platform_local, first_use_in_a_handler_on_a_threads_first_instruction) {
+  handler_ran.lower();
+  id_seen_by_handler = 0;
   // The signal is pending for the process and all threads block it, but the new one does not from
   // the moment on that it exists.
   struct sigaction action {};

@@ -52,7 +52,7 @@ class flag {
       platform::park(word_, 0, no_deadline);
     }
   }
-  bool is_raised() const { return word_.load_acquire() != 0; }
+  void lower() { word_.store_relaxed(0); }
 
  private:
   atomic<std::uint32_t> word_{0};

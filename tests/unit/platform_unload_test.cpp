@@ -163,6 +163,8 @@ atomic<int> first_rung{0};
 atomic<int> second_rung{0};
 
 TEST_F(platform_unload, two_copies_have_their_own_threads_and_doorbells) {
+  first_rung.store_relaxed(0);
+  second_rung.store_relaxed(0);
   const auto install = copy.its(platform::install_doorbell);
   ASSERT_TRUE(platform::install_doorbell(doorbell::interrupt,
                                          []() noexcept { first_rung.fetch_add_relaxed(1); }));

@@ -211,7 +211,6 @@ result<void> ring_doorbell(std::uint32_t id, doorbell bell) noexcept {
   std::memset(&info, 0, sizeof(info));
   info.si_code = SI_QUEUE;
   info.si_pid = getpid();  // asked each time: a child of clone(2) has run no fork handler
-  info.si_uid = getuid();
   info.si_value.sival_ptr = const_cast<char*>(&ring_mark);
   const long rc = syscall(SYS_rt_tgsigqueueinfo, info.si_pid, id, l.chosen.load_relaxed(), &info);
   return rc == 0 ? result<void>{} : last_error();
