@@ -13,7 +13,8 @@ namespace interlock::inline INTERLOCK_PLATFORM::platform {
 ///                 hooks run from the highest `order` to the lowest. The thread's words are then
 ///                 `task_life::dead`.
 /// `fork_prepare`  runs in the parent before fork, highest order first; it takes the locks which
-///                 must be consistent in the child.
+///                 must be consistent in the child. It returns in the context it was called in,
+///                 preemption and interrupts on: the hooks after it may sleep.
 /// `fork_parent`, `fork_child` run after it, lowest order first. In the child only the forking
 ///                 thread exists; it has been given its new id already.
 /// `shutdown`      joins the layer's service threads, highest order first; they restart on need.
