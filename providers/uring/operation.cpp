@@ -7,6 +7,7 @@
 #include "operation.hpp"
 
 #include <sys/poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -50,6 +51,13 @@ next_step digest_transfer(operation& op, int completion) noexcept {
 bool operation::is_stream() const noexcept {
   const job_kind kind = entry->work->kind;
   return (kind == job_kind::read || kind == job_kind::write) && entry->work->offset < 0;
+}
+
+int check_target(const operation& op) noexcept {
+  const job& work = *op.entry->work;
+  const bool transfers = work.kind == job_kind::read || work.kind == job_kind::write;
+  if (!transfers || op.is_stream()) return 0;
+  return ::lseek(work.fd, 0, SEEK_CUR) < 0 && errno == ESPIPE ? -ESPIPE : 0;
 }
 
 void prepare_submission(operation& op, io_uring_sqe& sqe) noexcept {

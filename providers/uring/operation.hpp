@@ -36,6 +36,10 @@ struct operation {
   [[nodiscard]] bool is_stream() const noexcept;
 };
 
+/// 0, or the -errno with which the work cannot begin: io_uring ignores the offset where there is
+/// none, and would take from a pipe what another job was to have.
+[[nodiscard]] int check_target(const operation& op) noexcept;
+
 /// Fills `sqe` with what `op` needs in its state.
 void prepare_submission(operation& op, io_uring_sqe& sqe) noexcept;
 

@@ -154,6 +154,7 @@ bool queue::may_begin(const operation& op) const noexcept {
 
 void queue::begin(operation& op) noexcept {
   if (op.entry->cancelled.load_acquire() != 0) return end(op, -ECANCELED);  // [D8] pairs with [D7]
+  if (const int code = check_target(op); code != 0) return end(op, code);
   op.state = operation::phase::working;
   const device_fault::action fault = op.entry->fault.what;
   if (fault == device_fault::action::hang) {
