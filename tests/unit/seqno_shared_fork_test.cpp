@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A word that two processes share: a peer that works, one that dies, one that writes garbage.
+/// Fences across a fork.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "interlock/fence_fd.hpp"
+#include "interlock/rcupdate.hpp"
+#include "seqno_test_support.hpp"
+
+namespace interlock::test {
+namespace {
+
+using seqno_shared_fork_test = report_test;
+
+constexpr deadline far_away = no_deadline - ktime{1};
+
+/// Runs `body` in a child, which ends with its result.
+template <class Body>
+pid_t run_child(Body body) {
+  const pid_t child = fork();
+  if (child == 0) _exit(body());
+  return child;
+}
+
+/// Its exit status, or 256 + the signal that ended it.
+int end_of(pid_t child) {
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+struct shared_word {
+  mock_provider provider;
+  ref_ptr<seqno_buffer> buffer = make_seqno_buffer(2, true).value();
+  ref_ptr<seqno_timeline> timeline = on(buffer, 0);
+  seqno_cell& cell = seqno_buffer_cell(*buffer, 0);
+
+  ref_ptr<seqno_timeline> on(const ref_ptr<seqno_buffer>& memory, std::size_t index) {
+    return make_seqno_timeline(mock_provider::polled_ops, &provider, memory, index).value();
+  }
+};
+
+TEST_F(seqno_shared_fork_test, a_peer_advances_what_we_wait_for) {
+  shared_word word;
+  const auto fence = fence_at(word.timeline, 3);
+  const pid_t peer = run_child([&] {
+    // As a peer that got the descriptor would: it maps the file anew.
+    mock_provider provider;
+    const auto memory = import_seqno_buffer(seqno_buffer_fd(*word.buffer), 2).value();
+    const auto timeline = make_seqno_timeline(mock_provider::ops, &provider, memory, 0).value();
+    for (std::uint64_t n = 1; n <= 3; ++n) {
+      while (seqno_timeline_cell(*timeline).waiters.load_acquire() == 0) schedule();
+      seqno_timeline_advance(*timeline, n);
+    }
+    return 0;
+  });
+  for (std::uint64_t n = 1; n <= 3; ++n) {
+    EXPECT_EQ(seqno_wait_until(*word.timeline, n, far_away), seqno_wait_end::passed);
+  }
+  EXPECT_EQ(end_of(peer), 0);
+  EXPECT_TRUE(fence->wait_until(far_away));
+}
+
+TEST_F(seqno_shared_fork_test, two_processes_answer_each_other) {
+  constexpr std::uint64_t rounds = 300;
+  shared_word word;
+  const auto back = word.on(word.buffer, 1);
+  const pid_t peer = run_child([&] {
+    for (std::uint64_t n = 1; n <= rounds; ++n) {
+      if (seqno_wait_until(*word.timeline, n, far_away) != seqno_wait_end::passed) return 1;
+      seqno_timeline_advance(*back, n);
+    }
+    return 0;
+  });
+  for (std::uint64_t n = 1; n <= rounds; ++n) {
+    seqno_timeline_advance(*word.timeline, n);
+    ASSERT_EQ(seqno_wait_until(*back, n, far_away), seqno_wait_end::passed);
+  }
+  EXPECT_EQ(end_of(peer), 0);
+}
+
+TEST_F(seqno_shared_fork_test, a_dead_peers_fences_stay_until_somebody_fails_them) {
+  shared_word word;
+  const auto done = fence_at(word.timeline, 1);
+  const auto open = fence_at(word.timeline, 2);
+  const pid_t peer = run_child([&] {
+    word.cell.value.store_release(1);
+    raise(SIGKILL);
+    return 0;
+  });
+  EXPECT_EQ(end_of(peer), 256 + SIGKILL);
+  EXPECT_TRUE(done->wait_until(far_away));
+  EXPECT_FALSE(open->wait_until(deadline_after(std::chrono::milliseconds{5})));
+  seqno_timeline_fail(*word.timeline, error::owner_dead);
+  open->wait();
+  EXPECT_EQ(open->status(), -EOWNERDEAD);
+}
+
+/// The peer says that nobody waits, so that our own producer does not ring.
+TEST_F(seqno_shared_fork_test, a_ring_that_a_peer_has_suppressed_is_not_relied_on) {
+  shared_word word;
+  seqno_wait_end end{};
+  kthread waiter = start("waiter", [&] { end = seqno_wait_until(*word.timeline, 1, far_away); });
+  ASSERT_TRUE(eventually([&] { return word.cell.waiters.load_acquire() != 0; }));
+  EXPECT_EQ(end_of(run_child([&] {
+              word.cell.waiters.store_release(0);
+              return 0;
+            })),
+            0);
+  seqno_timeline_advance(*word.timeline, 1);
+  EXPECT_EQ(seqno_timeline_get_statistics(*word.timeline).rings, 0u);
+  waiter.join();
+  EXPECT_EQ(end, seqno_wait_end::passed);
+}
+
+TEST_F(seqno_shared_fork_test, garbage_harms_no_other_timeline) {
+  shared_word word;
+  const auto neighbour = word.on(word.buffer, 1);
+  const auto latched = fence_at(word.timeline, 1);
+  const auto beyond = fence_at(word.timeline, UINT64_MAX);
+  beyond->enable_sw_signaling();
+  word.cell.value.store_release(1);
+  EXPECT_TRUE(latched->is_signaled());
+  const pid_t peer = run_child([&] {
+    std::uint64_t noise = 88172645463325252ull;
+    for (;;) {
+      noise ^= noise << 13;
+      noise ^= noise >> 7;
+      noise ^= noise << 17;
+      word.cell.value.store_relaxed(noise >> 1);  // any but the one that we wait for
+      word.cell.waiters.store_relaxed(static_cast<std::uint32_t>(noise));
+      word.cell.doorbell.store_relaxed(static_cast<std::uint32_t>(noise >> 32));
+    }
+    return 0;
+  });
+  const deadline until = deadline_after(std::chrono::milliseconds{50});
+  EXPECT_EQ(seqno_wait_until(*word.timeline, UINT64_MAX, until), seqno_wait_end::timed_out);
+  for (std::uint64_t n = 1; n <= 100; ++n) {
+    const auto fence = fence_at(neighbour, n);
+    fence->enable_sw_signaling();
+    seqno_timeline_advance(*neighbour, n);
+    EXPECT_TRUE(fence->wait_until(far_away));
+    seqno_timeline_process(*word.timeline);
+    seqno_timeline_advance(*word.timeline, n);
+  }
+  EXPECT_TRUE(latched->is_signaled());
+  EXPECT_FALSE(beyond->is_signaled());
+  kill(peer, SIGKILL);
+  EXPECT_EQ(end_of(peer), 256 + SIGKILL);
+  seqno_timeline_fail(*word.timeline, error::bad_message);
+  EXPECT_EQ(beyond->status(), -EBADMSG);
+}
+
+// --- fences across a fork ------------------------------------------------------------------------
+
+TEST_F(seqno_shared_fork_test, fences_work_in_a_child) {
+  const auto before = make_mock(1, 1);
+  counting_callback cb;
+  ASSERT_TRUE(cb.add_to(*before));
+  const pid_t child = run_child([&] {
+    if (!before->signal() || cb.runs.load_relaxed() != 1) return 1;
+    const auto fresh = make_mock(1, 2);
+    kthread signaller = start("signaller", [&] { fresh->signal(); });
+    fresh->wait();
+    signaller.join();
+    const auto fd = fence_fd::open(*fresh);
+    if (!fd) return 2;
+    { const auto dropped = make_mock(1, 3); }
+    rcu_barrier();
+    return fresh->status() == 1 ? 0 : 3;
+  });
+  EXPECT_EQ(end_of(child), 0);
+  EXPECT_EQ(cb.runs.load_relaxed(), 0) << "the parent's fence is another";
+  EXPECT_TRUE(before->signal());
+}
+
+TEST_F(seqno_shared_fork_test, a_polled_timeline_can_be_made_and_used_in_a_child) {
+  shared_word word;  // the parent's service CPU runs
+  const pid_t child = run_child([&] {
+    const auto timeline = word.on(word.buffer, 1);
+    const auto fence = fence_at(timeline, 1);
+    fence->enable_sw_signaling();
+    seqno_timeline_cell(*timeline).value.store_release(1);
+    if (!fence->wait_until(deadline_after(std::chrono::seconds{60}))) return 1;
+    // One that the parent made.
+    const auto old = fence_at(word.timeline, 1);
+    old->enable_sw_signaling();
+    word.cell.value.store_release(1);
+    return old->wait_until(deadline_after(std::chrono::seconds{60})) ? 0 : 2;
+  });
+  EXPECT_EQ(end_of(child), 0);
+}
+
+}  // namespace
+}  // namespace interlock::test
