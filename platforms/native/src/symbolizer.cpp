@@ -33,7 +33,17 @@ struct library {
   decltype(&dwfl_addrmodule) addrmodule;
   decltype(&dwfl_module_addrinfo) module_addrinfo;
   decltype(&dwfl_module_getsrc) module_getsrc;
+  decltype(&dwfl_module_nextcu) module_nextcu;
   decltype(&dwfl_lineinfo) lineinfo;
+  decltype(&dwarf_haspc) haspc;
+  decltype(&dwarf_getsrc_die) getsrc_die;
+  decltype(&dwarf_linesrc) linesrc;
+  decltype(&dwarf_lineno) lineno;
+};
+
+struct source_line {
+  const char* file;  ///< null if it is not known
+  int number;
 };
 
 constinit library libdw{};
@@ -58,7 +68,10 @@ bool find_all() noexcept {
          find(libdw.linux_proc_report, "dwfl_linux_proc_report") &&
          find(libdw.addrmodule, "dwfl_addrmodule") &&
          find(libdw.module_addrinfo, "dwfl_module_addrinfo") &&
-         find(libdw.module_getsrc, "dwfl_module_getsrc") && find(libdw.lineinfo, "dwfl_lineinfo");
+         find(libdw.module_getsrc, "dwfl_module_getsrc") &&
+         find(libdw.module_nextcu, "dwfl_module_nextcu") && find(libdw.lineinfo, "dwfl_lineinfo") &&
+         find(libdw.haspc, "dwarf_haspc") && find(libdw.getsrc_die, "dwarf_getsrc_die") &&
+         find(libdw.linesrc, "dwarf_linesrc") && find(libdw.lineno, "dwarf_lineno");
 }
 
 bool open_session() noexcept {
@@ -92,6 +105,29 @@ bool refresh() noexcept {
   return true;
 }
 
+/// Looks into each compilation unit: clang writes no index by address, which libdw's own search
+/// needs.
+source_line find_line_by_units(Dwfl_Module* module, Dwarf_Addr address) noexcept {
+  source_line found{nullptr, 0};
+  Dwarf_Addr bias = 0;
+  for (Dwarf_Die* unit = nullptr;
+       (unit = libdw.module_nextcu(module, unit, &bias)) != nullptr && found.file == nullptr;) {
+    if (libdw.haspc(unit, address - bias) != 1) continue;
+    Dwarf_Line* const line = libdw.getsrc_die(unit, address - bias);
+    if (line == nullptr || libdw.lineno(line, &found.number) != 0) continue;
+    found.file = libdw.linesrc(line, nullptr, nullptr);
+  }
+  return found;
+}
+
+source_line find_line(Dwfl_Module* module, Dwarf_Addr address) noexcept {
+  Dwfl_Line* const line = libdw.module_getsrc(module, address);
+  if (line == nullptr) return find_line_by_units(module, address);
+  source_line found{nullptr, 0};
+  found.file = libdw.lineinfo(line, nullptr, &found.number, nullptr, nullptr, nullptr);
+  return found;
+}
+
 using demangler = char* (*)(const char*, char*, std::size_t*, int*);
 
 /// The readable name, to be freed, or null. Programs in C++ have the function; we do not link it.
@@ -119,17 +155,13 @@ bool describe_by_debug_information(void* address, char* buffer, std::size_t size
       libdw.module_addrinfo(module, inside, &offset, &symbol, nullptr, nullptr, nullptr);
   if (name == nullptr) return false;
 
-  int line_number = 0;
-  const char* file = nullptr;
-  Dwfl_Line* const line = libdw.module_getsrc(module, inside);
-  if (line != nullptr) {
-    file = libdw.lineinfo(line, nullptr, &line_number, nullptr, nullptr, nullptr);
-  }
+  const source_line line = find_line(module, inside);
   char* const readable = demangle(name);
   const char* const shown = readable != nullptr ? readable : name;
   const unsigned long distance = offset + 1;
-  if (file != nullptr) {
-    std::snprintf(buffer, size, "%s+0x%lx (%s:%d)", shown, distance, base_name(file), line_number);
+  if (line.file != nullptr) {
+    std::snprintf(buffer, size, "%s+0x%lx (%s:%d)", shown, distance, base_name(line.file),
+                  line.number);
   } else {
     std::snprintf(buffer, size, "%s+0x%lx", shown, distance);
   }
