@@ -79,7 +79,7 @@ void contended(benchmark::State& state) {
   const auto gap = state.range(0);
   for (auto _ : state) {
     lock.enter();
-    ++counter;
+    benchmark::DoNotOptimize(++counter);
     lock.leave();
     for (long i = 0; i < gap; ++i) benchmark::DoNotOptimize(i);
   }

@@ -119,7 +119,8 @@ TEST(ref_ptr, counts) {
     ref_ptr<counted> c = std::move(b);
     EXPECT_EQ(object.references, 2);
     EXPECT_FALSE(b);  // NOLINT(bugprone-use-after-move): a moved-from pointer is null
-    c = c;            // NOLINT: to itself
+    const ref_ptr<counted>& same = c;
+    c = same;
     EXPECT_EQ(object.references, 2);
     counted* const raw = c.release();
     EXPECT_EQ(object.references, 2);

@@ -262,7 +262,7 @@ TEST_F(mutex_test, a_thread_that_ends_as_owner_is_reported) {
 }
 
 TEST_F(mutex_test, assert_held_knows_the_owner) {
-  m.assert_held();
+  [this] { m.assert_held(); }();  // in a function of its own: the analysis believes it
   EXPECT_TRUE(reports.took(report_kind::mutex_misuse, "mutex_test.cpp:"));
   const guard g{m};
   m.assert_held();
