@@ -94,7 +94,7 @@ TEST_F(coroutine_test, a_sleeping_runner_is_woken_by_post_and_stop) {
 
 /// The queue ends as soon as its last work has run, while the poster may still be inside post().
 TEST_F(coroutine_test, a_queue_may_end_right_after_its_last_work) {
-  constexpr int rounds = 1000;
+  constexpr int rounds = 300;
   struct stopper : task_work {
     task_queue* queue;
   };
@@ -198,14 +198,14 @@ TEST_F(coroutine_test, a_fence_that_refuses_arming_does_not_suspend_for_good) {
 
 /// The coroutine holds the last reference, and ends on another thread while this one suspends it.
 TEST_F(coroutine_test, suspension_races_with_resumption) {
-  constexpr int rounds = 5000;
+  constexpr int rounds = 2000;
   task_queue queue;
   kthread runner = start("runner", [&] { queue.run(); });
   dma_fence* next = nullptr;
   atomic<int> round{0};
   kthread signaller = start("signaller", [&] {
     for (int r = 1; r <= rounds; ++r) {
-      while (round.load_acquire() < r) platform::cpu_relax();
+      follow([&] { return round.load_acquire() >= r; });
       const auto mine = ref_ptr<dma_fence>::adopt(next);
       mine->signal();
     }
@@ -216,7 +216,7 @@ TEST_F(coroutine_test, suspension_races_with_resumption) {
     next = ref_ptr<dma_fence>{fence}.release();
     round.store_release(r);
     await_status(queue, std::move(fence), status);
-    while (status.load_acquire() == 0) schedule();
+    follow([&] { return status.load_acquire() != 0; });
   }
   signaller.join();
   queue.stop();

@@ -296,7 +296,7 @@ TEST_F(dma_fence_wait_test, timeouts_race_with_signals) {
   atomic<int> finished{0};
   kthread signaller = start("signaller", [&] {
     for (int r = 1; r <= rounds; ++r) {
-      while (round.load_acquire() < r) platform::cpu_relax();
+      follow([&] { return round.load_acquire() >= r; });
       const deadline until = deadline_after(std::chrono::microseconds{r % 50});
       while (monotonic_clock::now() < until) platform::cpu_relax();
       fence->signal();
@@ -309,7 +309,7 @@ TEST_F(dma_fence_wait_test, timeouts_race_with_signals) {
     if (fence->wait_until(deadline_after(std::chrono::microseconds{25}))) {
       ASSERT_TRUE(fence->test_signaled_flag());
     }
-    while (finished.load_acquire() < r) schedule();
+    follow([&] { return finished.load_acquire() >= r; });
   }
   signaller.join();
 }

@@ -82,7 +82,7 @@ TEST_F(fence_fd_test, closing_races_with_the_signal) {
   atomic<int> finished{0};
   kthread signaller = start("signaller", [&] {
     for (int r = 1; r <= rounds; ++r) {
-      while (round.load_acquire() < r) platform::cpu_relax();
+      follow([&] { return round.load_acquire() >= r; });
       fence->signal();
       finished.store_release(r);
     }
@@ -95,7 +95,7 @@ TEST_F(fence_fd_test, closing_races_with_the_signal) {
     }
     // The number is free again: were the callback still to write, it would hit this one.
     const int reused = platform::open_event_fd().value();
-    while (finished.load_acquire() < r) schedule();
+    follow([&] { return finished.load_acquire() >= r; });
     ASSERT_FALSE(platform::drain_event_fd(reused));
     platform::close_fd(reused);
   }

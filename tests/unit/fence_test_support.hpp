@@ -16,6 +16,19 @@
 
 namespace interlock::test {
 
+/// Waits for the other thread of a race: close behind it, but not at the cost of its processor.
+template <class Condition>
+void follow(Condition condition) {
+  constexpr int spins = 200;
+  for (int i = 0; !condition(); ++i) {
+    if (i < spins) {
+      platform::cpu_relax();
+    } else {
+      schedule();
+    }
+  }
+}
+
 /// A fence with every op but wait and release, so that its ops are detached at the signal.
 struct mock_fence {
   dma_fence base;

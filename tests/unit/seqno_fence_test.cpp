@@ -396,7 +396,7 @@ TEST_F(seqno_fence_test, processing_on_two_cpus_keeps_the_order) {
       self.newest->store_release(self.seqno);
     }
   };
-  constexpr std::uint64_t count = 5000;
+  constexpr std::uint64_t count = 2000;
   mock_provider provider;
   const auto timeline = make_timeline(provider);
   atomic<std::uint64_t> newest{0};
@@ -429,13 +429,13 @@ TEST_F(seqno_fence_test, processing_on_two_cpus_keeps_the_order) {
 
 /// Arm against store: the device looks at `armed` after its store and processes only then.
 TEST_F(seqno_fence_test, no_fence_is_lost_between_arming_and_the_store) {
-  constexpr std::uint64_t rounds = 5000;
+  constexpr std::uint64_t rounds = 2000;
   mock_provider provider;
   const auto timeline = make_timeline(provider);
   atomic<std::uint64_t> asked{0};
   kthread device = start("device", [&] {
     for (std::uint64_t n = 1; n <= rounds; ++n) {
-      while (asked.load_acquire() < n) platform::cpu_relax();
+      follow([&] { return asked.load_acquire() >= n; });
       complete(timeline, n);
     }
   });
@@ -450,7 +450,7 @@ TEST_F(seqno_fence_test, no_fence_is_lost_between_arming_and_the_store) {
 
 /// Peek, arm and process decide one fence at once: its outcome is asked once.
 TEST_F(seqno_fence_test, one_outcome_for_all_who_ask) {
-  constexpr std::uint64_t rounds = 3000;
+  constexpr std::uint64_t rounds = 1000;
   mock_provider provider;
   const auto timeline = make_timeline(provider);
   ref_ptr<dma_fence> fence;
@@ -458,8 +458,8 @@ TEST_F(seqno_fence_test, one_outcome_for_all_who_ask) {
   atomic<std::uint64_t> finished{0};
   kthread peeker = start("peeker", [&] {
     for (std::uint64_t n = 1; n <= rounds; ++n) {
-      while (round.load_acquire() < n) platform::cpu_relax();
-      while (fence->status() == 0) platform::cpu_relax();
+      follow([&] { return round.load_acquire() >= n; });
+      follow([&] { return fence->status() != 0; });
       EXPECT_EQ(fence->status(), -EIO);
       finished.store_release(n);
     }
@@ -473,7 +473,7 @@ TEST_F(seqno_fence_test, one_outcome_for_all_who_ask) {
     complete(timeline, n);
     fence->wait();
     ASSERT_EQ(fence->status(), -EIO);
-    while (finished.load_acquire() < n) schedule();
+    follow([&] { return finished.load_acquire() >= n; });
     ASSERT_EQ(provider.status_asked.load_relaxed(), 1);
   }
   peeker.join();
