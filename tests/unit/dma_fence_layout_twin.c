@@ -1,6 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 
-/* The C view of the objects that cross a C boundary. dma_fence_layout_test.cpp compares. */
+// The C view of the objects that cross a C boundary. dma_fence_layout_test.cpp compares.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -54,7 +54,7 @@ struct seqno_cell {
   uint32_t doorbell;
 };
 
-/* In the order of the C++ table. */
+// In the order of the C++ table.
 #define FIELD(type, member) sizeof(((type*)0)->member), offsetof(type, member)
 const size_t c_layout[] = {
     sizeof(struct list_head),
@@ -97,6 +97,6 @@ const size_t c_layout[] = {
 };
 const size_t c_layout_size = sizeof(c_layout) / sizeof(c_layout[0]);
 
-/* What a C module does with a fence that C++ made. */
+// What a C module does with a fence that C++ made.
 const char* c_driver_name(struct dma_fence* fence) { return fence->ops->get_driver_name(fence); }
 int c_is_signaled(const struct dma_fence* fence) { return (int)(fence->flags & 1u); }
