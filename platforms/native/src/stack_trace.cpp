@@ -18,7 +18,9 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 #include <unwind.h>
 
 #include <cstring>
@@ -52,6 +54,20 @@ _Unwind_Reason_Code take_frame(_Unwind_Context* context, void* argument) noexcep
   if (w.count == w.capacity) return _URC_END_OF_STACK;
   w.frames[w.count++] = reinterpret_cast<void*>(is_interrupted != 0 ? address + 1 : address);
   return _URC_NO_REASON;
+}
+
+/// What a walk up the stack, down to its end, has met.
+struct handler_search {
+  bool found;
+  bool at_end;
+};
+
+_Unwind_Reason_Code look_for_handler(_Unwind_Context* context, void* argument) noexcept {
+  handler_search& search = *static_cast<handler_search*>(argument);
+  int is_interrupted = 0;
+  search.at_end = _Unwind_GetIPInfo(context, &is_interrupted) == 0;
+  search.found = is_interrupted != 0;
+  return search.found || search.at_end ? _URC_END_OF_STACK : _URC_NO_REASON;
 }
 
 // --- the stack of another thread ---
@@ -176,6 +192,18 @@ bool describe_by_symbol(void* address, writer& out) noexcept {
   walk w{frames, capacity, 0, 1};  // skips this function
   _Unwind_Backtrace(take_frame, &w);
   return w.count;
+}
+
+/// The kernel blocks the signal of a handler while it runs, so an empty mask answers at once. The
+/// system call itself: glibc's wrapper hides the signals that it uses.
+bool may_be_in_signal_handler() noexcept {
+  const errno_keeper keeper;
+  unsigned long blocked = ~0ul;
+  syscall(SYS_rt_sigprocmask, 0, nullptr, &blocked, sizeof(blocked));
+  if (blocked == 0) return false;
+  handler_search search{false, false};
+  _Unwind_Backtrace(look_for_handler, &search);
+  return search.found || !search.at_end;
 }
 
 /// The first walk of a process initialises the unwinder's register table.
