@@ -13,8 +13,8 @@
 /// | else                | on a list; the next one, or &list_end                                 |
 ///
 /// Invariants:
-///   I1. Only the thread itself, or a handler on it, takes rcu_next out of null, once, by CAS. A
-///       handler that finds it tagged cannot know whether the push was done.
+///   I1. Only the thread itself takes rcu_next out of null, once, by CAS. A handler that finds it
+///       tagged cannot know whether the push was done.
 ///   I2. A section of a thread that is not surely on a list is counted by a shared counter, so that
 ///       every section is covered by exactly one of the two.
 ///   I3. Whatever a handler does to its thread's word, it leaves with nesting 0 what it found with
@@ -22,6 +22,8 @@
 ///   I4. `list_lock` is held for one step of a scan, never while waiting for a reader.
 ///   I5. At the beginning of a scan all that arrived before the heavy barrier lie at or behind the
 ///       cursor. Who arrives later is put before it: it sees what the updater published (G1, G2).
+///   I6. A thread on a list has its exit hook before it: its words, which end with it, never stay
+///       there. So handlers list no thread; they use the shared counters until its own code does.
 ///
 /// Ordering: [G1]-[G6] see rcupdate.hpp.
 ///   [E1] the push of a thread; [E2] the scanner takes it. A section with an old pointer passed its
@@ -89,13 +91,19 @@ void push_arrival(task_words& t) noexcept {
   t.rcu_next.compare_exchange_relaxed(expected, first);
 }
 
+/// True if the exit hook will run: the caller is enlisted, and did not come so late, in a handler on
+/// the last instructions of a thread that was unknown till then, that nobody will call the hook.
+bool will_exit(const task_words& self) noexcept {
+  platform::enlist();
+  return self.life.load_relaxed() == static_cast<std::uint32_t>(task_life::enlisted) &&
+         !platform::may_be_in_signal_handler();
+}
+
 /// Puts the caller on the list if it can be. False if it is not surely there (I2).
 bool is_listed(task_words& self) noexcept {
   task_words* next = self.rcu_next.load_relaxed();
   if (next == nullptr) {
-    platform::enlist();
-    if (self.life.load_relaxed() != static_cast<std::uint32_t>(task_life::enlisted)) return false;
-    // Expected null: a handler may have done it during enlist().
+    if (!will_exit(self)) return false;
     if (self.rcu_next.compare_exchange_relaxed(next, tagged(&list_end))) {
       push_arrival(self);
       return true;
