@@ -28,6 +28,7 @@
 #include <new>
 
 #include "fence/fence_report.hpp"
+#include "fence/fence_waiter.hpp"
 #include "interlock_platform/park.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
@@ -54,11 +55,15 @@ void finish_signal(dma_fence& fence) noexcept {
   }
 }
 
-void run_callbacks(dma_fence& fence, list_head& callbacks) noexcept {
+void run_callbacks(dma_fence& fence, list_head& callbacks, detail::pending_wakes& wakes) noexcept {
   while (!list_empty(callbacks)) {
     dma_fence_cb* const cb = INTERLOCK_CONTAINER_OF(callbacks.next, dma_fence_cb, node);
     list_del_init(cb->node);  // before the call: the callback may free its storage
-    cb->func(&fence, cb);
+    if (cb->func == detail::wake_fence_waiter) {
+      wakes.add(detail::begin_fence_wake(*cb));
+    } else {
+      cb->func(&fence, cb);
+    }
   }
 }
 
@@ -67,15 +72,28 @@ void set_timestamp(dma_fence& fence, std::int64_t ns) noexcept INTERLOCK_REQUIRE
   fence.flags.fetch_or_release(flag::timestamp);  // [E5] pairs with [E6]
 }
 
-bool signal_at(dma_fence& fence, std::int64_t ns) noexcept INTERLOCK_REQUIRES(fence.lock) {
+/// `wakes` are for the caller to flush, best without the lock.
+bool signal_at(dma_fence& fence, std::int64_t ns, detail::pending_wakes& wakes) noexcept
+    INTERLOCK_REQUIRES(fence.lock) {
   const std::uint32_t seen = fence.flags.fetch_or_seq_cst(flag::signaled);  // [E3] with [E4]
   if ((seen & flag::signaled) != 0) return false;
   list_head callbacks;
   list_replace_init(fence.cb_list, callbacks);
   set_timestamp(fence, ns);
   finish_signal(fence);
-  run_callbacks(fence, callbacks);
+  run_callbacks(fence, callbacks, wakes);
   return true;
+}
+
+bool lock_and_signal(dma_fence& fence, std::int64_t ns) noexcept {
+  detail::pending_wakes wakes;
+  bool signalled;
+  {
+    const guard g{irqsave, fence.lock};
+    signalled = signal_at(fence, ns, wakes);
+  }
+  wakes.flush();
+  return signalled;
 }
 
 /// Without the lock. True if it did it; else `seen` says why not.
@@ -157,21 +175,21 @@ bool dma_fence::signal() noexcept {
   std::uint32_t seen;
   if (try_signal(*this, seen)) return true;
   if ((seen & flag::signaled) != 0) return false;
-  const std::int64_t ns = now_ns();
-  const guard g{irqsave, lock};
-  return signal_at(*this, ns);
+  return lock_and_signal(*this, now_ns());
 }
 
 bool dma_fence::signal_timestamp(deadline when) noexcept {
-  const guard g{irqsave, lock};
-  return signal_at(*this, when.time_since_epoch().count());
+  return lock_and_signal(*this, when.time_since_epoch().count());
 }
 
 bool dma_fence::signal_locked() noexcept {
   std::uint32_t seen;
   if (try_signal(*this, seen)) return true;
   if ((seen & flag::signaled) != 0) return false;
-  return signal_at(*this, now_ns());
+  detail::pending_wakes wakes;
+  const bool signalled = signal_at(*this, now_ns(), wakes);
+  wakes.flush();  // the lock is the caller's
+  return signalled;
 }
 
 bool dma_fence::is_signaled_slow() noexcept {

@@ -3,8 +3,9 @@
 /// Waiting for fences: a callback on the waiter's stack that wakes its task.
 ///
 /// Invariants: I1. Whoever runs the callback holds the fence's lock, and the waiter takes that lock
-///                 (in remove_callback) before it returns: so neither the callback nor the task
-///                 ends while it is being called.
+///   (in remove_callback) before it returns: so neither the callback nor the task ends while it is
+///   being called. What is left of the wake after the lock knows both by address only, see
+///   fence_waiter.hpp.
 /// Ordering:   the two-sided rule of task.hpp. The waiter announces its state [W1], then looks at
 /// the
 ///             flag; the signaller sets the flag, then wakes, which begins with a barrier [W2].
@@ -13,21 +14,17 @@
 #include <cstdlib>
 
 #include "fence/fence_report.hpp"
+#include "fence/fence_waiter.hpp"
 #include "interlock/task.hpp"
+#include "sched/task_impl.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 namespace {
 
 enum class wait_end { signaled, interrupted, timed_out };
 
-struct waiter {
-  dma_fence_cb cb;
-  task* sleeper;
-};
-
-void wake_waiter(dma_fence*, dma_fence_cb* cb) noexcept {
-  (void)wake_up_state(*INTERLOCK_CONTAINER_OF(cb, waiter, cb)->sleeper, task_normal);  // [W2]
-}
+using waiter = detail::fence_waiter;
+using detail::wake_fence_waiter;
 
 /// Sleeps until `is_done()`, which the callbacks of this task's waiters follow.
 template <class Predicate>
@@ -55,7 +52,7 @@ wait_end default_wait(dma_fence& fence, task_state state, deadline until, locati
     return fence.is_signaled() ? wait_end::signaled : wait_end::timed_out;
   }
   waiter w{{}, &current_task()};
-  if (!fence.add_callback(w.cb, wake_waiter)) return wait_end::signaled;
+  if (!fence.add_callback(w.cb, wake_fence_waiter)) return wait_end::signaled;
   const auto is_done = [&fence] { return fence.test_signaled_flag(); };
   const wait_end end = sleep_until_done(is_done, state, until, where);
   fence.remove_callback(w.cb);
@@ -123,7 +120,7 @@ std::size_t add_waiters(fence_span fences, waiter* waiters) noexcept {
   task* const self = &current_task();
   for (std::size_t i = 0; i < fences.size(); ++i) {
     waiters[i].sleeper = self;
-    if (!fences[i]->add_callback(waiters[i].cb, wake_waiter)) return i;
+    if (!fences[i]->add_callback(waiters[i].cb, wake_fence_waiter)) return i;
   }
   return fences.size();
 }
@@ -162,6 +159,20 @@ wait_end wait_for_any(fence_span fences, waiter* waiters, task_state state, dead
 }
 
 }  // namespace
+
+namespace detail {
+
+const atomic<std::uint32_t>* begin_fence_wake(dma_fence_cb& cb) noexcept {
+  fence_waiter& waiter = *INTERLOCK_CONTAINER_OF(&cb, fence_waiter, cb);
+  return begin_wake(*waiter.sleeper, task_normal).parked;  // [W2] pairs with [W1]
+}
+
+void wake_fence_waiter(dma_fence*, dma_fence_cb* cb) noexcept {
+  const atomic<std::uint32_t>* const parked = begin_fence_wake(*cb);
+  if (parked != nullptr) platform::unpark(*parked, 1);
+}
+
+}  // namespace detail
 
 void dma_fence::wait(location where) noexcept {
   (void)wait_for(*this, task_uninterruptible, no_deadline, where);

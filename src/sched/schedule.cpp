@@ -169,15 +169,20 @@ ktime schedule_timeout(ktime timeout, location where) noexcept {
   return left > ktime::zero() ? left : ktime::zero();
 }
 
-bool wake_up_state(task& t, task_state mask) noexcept {
+detail::begun_wake detail::begin_wake(task& t, task_state mask) noexcept {
   smp_mb();  // [W2] pairs with [W1], [W3]
   const std::uint32_t listening = static_cast<std::uint32_t>(mask) & wakeable;
   std::uint32_t seen = t.word.load_relaxed();
   do {
-    if ((seen & listening) == 0) return false;
-  } while (!t.word.compare_exchange_acq_rel(seen, running_word));     // [W4] pairs with [W5]
-  if ((seen & detail::parked_bit) != 0) platform::unpark(t.word, 1);  // by address only (I2)
-  return true;
+    if ((seen & listening) == 0) return {false, nullptr};
+  } while (!t.word.compare_exchange_acq_rel(seen, running_word));  // [W4] pairs with [W5]
+  return {true, (seen & parked_bit) != 0 ? &t.word : nullptr};
+}
+
+bool wake_up_state(task& t, task_state mask) noexcept {
+  const detail::begun_wake wake = detail::begin_wake(t, mask);
+  if (wake.parked != nullptr) platform::unpark(*wake.parked, 1);  // by address only (I2)
+  return wake.woke;
 }
 
 bool wake_up_process(task& t) noexcept { return wake_up_state(t, task_normal); }

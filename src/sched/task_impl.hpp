@@ -42,6 +42,15 @@ inline constexpr std::uint32_t parked_bit = 1u << 31;
 /// Makes `t` the calling thread's task; takes over the reference. Pre: the thread has none.
 void adopt_task(task& t) noexcept;
 
+/// The first half of `wake_up_state`: the task goes on, but if it had parked it needs an unpark yet.
+/// For who holds a lock that the woken task takes next: it would be woken to wait again.
+struct begun_wake {
+  bool woke;
+  /// What to unpark, by address: the task may be gone by then. Null if it was awake.
+  const atomic<std::uint32_t>* parked;
+};
+[[nodiscard]] begun_wake begin_wake(task& t, task_state mask) noexcept;
+
 /// The current task, or null if the thread has not needed one. Context: any.
 [[nodiscard]] inline task* task_if_any() noexcept {
   return static_cast<task*>(platform::this_task().task);
