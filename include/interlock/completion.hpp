@@ -37,6 +37,7 @@ struct completion {
   /// so that it may be destroyed. Context: any but NMI.
   [[nodiscard]] INTERLOCK_API bool done() const noexcept;
   /// Back to 0. Pre: nobody waits.
+  /// Context: any; nobody waits.
   void reinit() noexcept { done_.store_relaxed(0); }
 
  private:

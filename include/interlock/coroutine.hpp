@@ -68,9 +68,11 @@ class [[nodiscard]] fence_awaiter {
   fence_awaiter(const fence_awaiter&) = delete;
   fence_awaiter& operator=(const fence_awaiter&) = delete;
 
+  /// Context: task.
   [[nodiscard]] bool await_ready() const noexcept { return fence_->is_signaled(); }
 
   // Not inlined: clang before 17 may then keep `fence` in the frame that is gone by then.
+  /// Context: task.
   [[gnu::noinline]] bool await_suspend(std::coroutine_handle<> handle) noexcept {
     const ref_ptr<dma_fence> fence = fence_;  // the coroutine may end, and drop its own
     link_.owner = this;
@@ -80,6 +82,7 @@ class [[nodiscard]] fence_awaiter {
     return fence->add_callback(callback_.cb, &fired).has_value();
   }
 
+  /// Context: task.
   [[nodiscard]] int await_resume() const noexcept { return fence_->status(); }
 
  private:
@@ -104,6 +107,7 @@ class [[nodiscard]] fence_awaiter {
 };
 
 /// `int status = co_await fence_on(executor, fence);`
+/// Context: task.
 template <task_executor E>
 [[nodiscard]] fence_awaiter<E> fence_on(E& executor, ref_ptr<dma_fence> fence) noexcept {
   return {executor, std::move(fence)};

@@ -102,8 +102,10 @@ struct dma_fence {
   /// Context: any but NMI. Order: [E3]. No system call if nobody waits.
   INTERLOCK_API bool signal() noexcept;
   /// The same with the time at which the work ended (a device's own clock reading, converted).
+  /// Context: any but NMI.
   INTERLOCK_API bool signal_timestamp(deadline when) noexcept;
   /// For callers that hold `lock`.
+  /// Context: any but NMI; holds `lock`.
   INTERLOCK_API bool signal_locked() noexcept INTERLOCK_REQUIRES(lock);
 
   /// True if signalled; asks the provider's peek, and signals if that says so. Never arms: without
@@ -136,19 +138,22 @@ struct dma_fence {
   /// Context: task, may sleep.
   INTERLOCK_API void wait(location where = location::current()) noexcept;
   /// False if `until` passed first. An expired deadline polls (and arms, as every wait does).
+  /// Context: task, may sleep.
   [[nodiscard]] INTERLOCK_API bool wait_until(deadline until,
                                               location where = location::current()) noexcept;
   /// Errors: interrupted, timed_out.
+  /// Context: task, may sleep.
   [[nodiscard]] INTERLOCK_API result<void> wait_interruptible(
       deadline until = no_deadline, location where = location::current()) noexcept;
 
   /// Sets the error that the signal will carry. Reported if signalled already.
-  /// Context: the producer's, any.
+  /// Context: any but NMI; the producer's.
   INTERLOCK_API void set_error(error e) noexcept;
   /// Nothing yet: 0. Done: 1. Failed: -errno. The kernel's `get_status`. Context: any but NMI.
   [[nodiscard]] INTERLOCK_API int status() noexcept;
   /// When it was signalled. Pre: signalled (reported otherwise). If nobody armed it and no time was
   /// supplied or asked for, this is when somebody first saw it signalled: `now()` of this call.
+  /// Context: any but NMI.
   [[nodiscard]] INTERLOCK_API deadline timestamp() noexcept;
   /// Tells the producer when the result is wanted. A hint. Context: any but NMI.
   INTERLOCK_API void set_deadline(deadline when) noexcept;
@@ -206,7 +211,7 @@ inline void intrusive_put(dma_fence& fence) noexcept {
   if (fence.refs.put()) [[unlikely]]
     dma_fence_release(fence);
 }
-/// A reference, or null if the count has reached 0. Context: inside a reader.
+/// A reference, or null if the count has reached 0. Context: any, NMI included; inside a reader.
 [[nodiscard]] inline ref_ptr<dma_fence> dma_fence_get_rcu(dma_fence& fence) noexcept {
   return ref_ptr<dma_fence>::adopt(fence.refs.get_unless_zero() ? &fence : nullptr);
 }
@@ -225,10 +230,12 @@ INTERLOCK_API void dma_fence_free(dma_fence& fence) noexcept;
 /// A fence that is signalled already, shared. Context: any.
 [[nodiscard]] INTERLOCK_API ref_ptr<dma_fence> dma_fence_get_stub() noexcept;  // declared above
 /// A new one that was signalled at `when`. Errors: not_enough_memory.
+/// Context: task.
 [[nodiscard]] INTERLOCK_API result<ref_ptr<dma_fence>> dma_fence_make_signaled(
     deadline when) noexcept;
 
 /// Cyclic for 32-bit seqnos (horizon 2^31 - 1), linear for seqno64. `a` later than `b`?
+/// Context: any.
 [[nodiscard]] constexpr bool dma_fence_seqno_is_later(std::uint64_t a, std::uint64_t b,
                                                       bool seqno64) noexcept {
   if (seqno64) return a > b;

@@ -22,8 +22,10 @@ class INTERLOCK_API fence_fd {
   [[nodiscard]] static result<fence_fd> open(dma_fence& fence) noexcept;
 
   /// The descriptor, owned by this object; -1 if empty.
+  /// Context: any.
   [[nodiscard]] int get() const noexcept;
   /// The fence it stands for.
+  /// Context: any.
   [[nodiscard]] dma_fence& fence() const noexcept;
 
  private:

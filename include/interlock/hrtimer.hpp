@@ -48,7 +48,7 @@ struct hrtimer {
 [[nodiscard]] INTERLOCK_API result<void> hrtimer_start(hrtimer& timer, deadline when) noexcept;
 
 /// Moves `expires` forward by whole periods until it lies after `now`; how many. For functions that
-/// return restart. Context: the timer's function, or while it is not armed.
+/// return restart. Context: any but NMI; the timer's function, or while it is not armed.
 INTERLOCK_API std::uint64_t hrtimer_forward(hrtimer& timer, deadline now, ktime period) noexcept;
 
 /// Disarms it, and waits if its function runs. True if it was armed. Context: task, may sleep; not

@@ -35,7 +35,9 @@ enum class irq_kind { asynchronous, threaded };
 /// A line. Opaque, counted: hold it by `ref_ptr<irq_line>`; each action holds it too. The last
 /// reference is dropped in any context but NMI, and before the line's descriptor is closed.
 struct irq_line;
+/// Context: any but NMI.
 INTERLOCK_API void intrusive_get(irq_line& line) noexcept;
+/// Context: any but NMI.
 INTERLOCK_API void intrusive_put(irq_line& line) noexcept;
 
 struct irq_line_options {
@@ -102,6 +104,7 @@ class INTERLOCK_API irq_action {
     void (*destroy)(void*), const irq_request_options& options) noexcept;
 
 /// Registers `handler()` or `handler(irq_line&)`, returning irqreturn.
+/// Context: task, may sleep.
 template <class F>
 [[nodiscard]] result<irq_action> request_irq(irq_line& line, F&& handler,
                                              const irq_request_options& options = {}) noexcept {
@@ -122,6 +125,7 @@ template <class F>
 }
 
 /// The same with a threaded half.
+/// Context: task, may sleep.
 template <class F, class G>
 [[nodiscard]] result<irq_action> request_threaded_irq(
     irq_line& line, F&& handler, G&& thread_half,
@@ -161,7 +165,9 @@ struct irq_statistics {
   std::uint64_t spurious;  ///< runs that none claimed; a line that only has these is switched off
   std::uint64_t thread_wakes;
 };
+/// Context: any.
 [[nodiscard]] INTERLOCK_API irq_statistics irq_get_statistics(const irq_line& line) noexcept;
+/// Context: any.
 [[nodiscard]] INTERLOCK_API const char* irq_line_name(const irq_line& line) noexcept;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -28,7 +28,6 @@ namespace detail {
 /// Runs the hook that the irq layer registers. Context: any but NMI.
 INTERLOCK_API void replay_pending() noexcept;
 
-
 }  // namespace detail
 
 /// Switches interrupts off. Context: any. Never sleeps.
@@ -46,7 +45,8 @@ inline void local_irq_enable() noexcept {
   cpu_words& cpu = platform::this_cpu();
   cpu.irqs_off.store_relaxed(0);  // [F1]
   barrier();                      // [F2]
-  if (cpu.pending.load_relaxed() != 0) [[unlikely]] detail::replay_pending();  // [F3]
+  if (cpu.pending.load_relaxed() != 0) [[unlikely]]
+    detail::replay_pending();  // [F3]
 }
 
 /// Switches interrupts off and says how they were. Context: any, NMI included. Never sleeps.
@@ -56,8 +56,8 @@ inline void local_irq_enable() noexcept {
   return flags;
 }
 
-/// Restores what `local_irq_save` returned. Context: as the matching save. Never sleeps, but runs
-/// handlers if it switches interrupts on.
+/// Restores what `local_irq_save` returned. Context: any, NMI included; as the matching save. Never
+/// sleeps, but runs handlers if it switches interrupts on.
 inline void local_irq_restore(irq_flags flags) noexcept {
   if (flags == irq_flags::enabled) local_irq_enable();
 }

@@ -29,8 +29,10 @@ class INTERLOCK_API kthread {
   /// Waits for the end without asking for it. Context: task, may sleep.
   int join() noexcept;
 
+  /// Context: any.
   [[nodiscard]] bool joinable() const noexcept { return control_ != nullptr; }
   /// The thread's task; valid as long as the handle is not empty, longer with a reference.
+  /// Context: any.
   [[nodiscard]] task& get() const noexcept;
 
  private:
@@ -39,17 +41,18 @@ class INTERLOCK_API kthread {
   control* control_ = nullptr;
 };
 
-/// The C edge: runs `entry(argument)` in a new thread. `destroy(argument)`, if not null, runs at its
-/// end, also if the thread could not be started.
-/// Errors: not_enough_memory, resource_unavailable_try_again. Context: task.
+/// The C edge: runs `entry(argument)` in a new thread. `destroy(argument)`, if not null, runs at
+/// its end, also if the thread could not be started. Errors: not_enough_memory,
+/// resource_unavailable_try_again. Context: task.
 [[nodiscard]] INTERLOCK_API result<kthread> kthread_run_raw(const char* name, int (*entry)(void*),
                                                             void* argument,
                                                             void (*destroy)(void*)) noexcept;
 
 /// Runs `function()` (returning int or void) in a new thread called `name` (15 bytes are kept).
+/// Context: task.
 template <class F>
-  requires std::is_invocable_v<std::decay_t<F>&>
-[[nodiscard]] result<kthread> kthread_run(const char* name, F&& function) noexcept {
+requires std::is_invocable_v < std::decay_t<F>
+& > [[nodiscard]] result<kthread> kthread_run(const char* name, F&& function) noexcept {
   using callable = std::decay_t<F>;
   auto* const copy = new (std::nothrow) callable(std::forward<F>(function));
   if (copy == nullptr) return error::not_enough_memory;

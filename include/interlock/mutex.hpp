@@ -33,8 +33,10 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   /// Locks, sleeping uninterruptibly. Context: task, may sleep.
   INTERLOCK_API void lock(location where = location::current()) noexcept INTERLOCK_ACQUIRE();
   /// Errors: interrupted, on a task signal (kill for the killable form), the lock is not taken.
+  /// Context: task, may sleep.
   [[nodiscard]] INTERLOCK_API result<void> lock_interruptible(
       location where = location::current()) noexcept;
+  /// Context: task, may sleep.
   [[nodiscard]] INTERLOCK_API result<void> lock_killable(
       location where = location::current()) noexcept;
   /// False if `until` passed first. Context: task, may sleep.
@@ -46,8 +48,10 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   /// Context: the owning task. Never sleeps.
   INTERLOCK_API void unlock() noexcept INTERLOCK_RELEASE();
 
+  /// Context: any.
   [[nodiscard]] bool is_locked() const noexcept { return (word_.load_relaxed() >> 2) != 0; }
   /// Reports unless the current task owns it.
+  /// Context: task.
   INTERLOCK_API void assert_held(location where = location::current()) const noexcept
       INTERLOCK_ASSERT_CAPABILITY(this);
 

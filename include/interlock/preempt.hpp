@@ -57,12 +57,15 @@ INTERLOCK_API void context_fault_found(context_fault fault) noexcept;
          platform::this_task().preempt_depth.load_relaxed();
 }
 
+/// Context: any.
 [[nodiscard]] inline std::uint32_t hardirq_count() noexcept {
   return preempt_count() & hardirq_mask;
 }
+/// Context: any.
 [[nodiscard]] inline std::uint32_t softirq_count() noexcept {
   return preempt_count() & softirq_mask;
 }
+/// Context: any.
 [[nodiscard]] inline std::uint32_t irq_count() noexcept {
   return preempt_count() & (nmi_mask | hardirq_mask | softirq_mask);
 }

@@ -8,12 +8,13 @@
 /// | `std_rcu::rcu_obj_base<T, D>::retire` | the same                                            |
 /// | `std_rcu::rcu_domain`                 | the same: Lockable, regions nest, one default domain |
 /// | `std_rcu::rcu_synchronize`, `rcu_barrier` | the same; neither implies the other             |
-/// | `std_rcu::rcu_retire`                 | reports lack of memory by its result, not by throwing |
+/// | `std_rcu::rcu_retire`                 | reports lack of memory by its result, not by throwing
+/// |
 ///
-/// Stronger than the standard: `unlock` and `retire` never run deleters, so a deleter may take locks
-/// that are held around them (spinlocks only: deleters run in softirq context and must not block).
-/// Deleters run in the order in which one task retired. Reports of misuse are those of rcupdate.hpp.
-/// Source: ISO C++ working draft, [saferecl.rcu].
+/// Stronger than the standard: `unlock` and `retire` never run deleters, so a deleter may take
+/// locks that are held around them (spinlocks only: deleters run in softirq context and must not
+/// block). Deleters run in the order in which one task retired. Reports of misuse are those of
+/// rcupdate.hpp. Source: ISO C++ working draft, [saferecl.rcu].
 
 #include <memory>
 #include <new>
@@ -36,11 +37,13 @@ class rcu_domain {
   /// Opens a region; nests. Context: any, NMI included. Never sleeps.
   void lock() noexcept { rcu_read_lock(); }
   /// The same; always true.
+  /// Context: any, NMI included.
   [[nodiscard]] bool try_lock() noexcept {
     rcu_read_lock();
     return true;
   }
   /// Closes it, on the task that opened it. Never runs deleters.
+  /// Context: any, NMI included; as the matching lock.
   void unlock() noexcept { rcu_read_unlock(); }
 
  private:
@@ -48,12 +51,13 @@ class rcu_domain {
   friend rcu_domain& rcu_default_domain() noexcept;
 };
 
+/// Context: any.
 [[nodiscard]] inline rcu_domain& rcu_default_domain() noexcept {
   static constinit rcu_domain domain;
   return domain;
 }
 
-/// Context: as synchronize_rcu.
+/// Context: task, may sleep, outside readers.
 inline void rcu_synchronize(rcu_domain& /*domain*/ = rcu_default_domain(),
                             location where = location::current()) noexcept {
   synchronize_rcu(where);
@@ -80,8 +84,8 @@ struct retired_head {
 template <class T, class D = std::default_delete<T>>
 class rcu_obj_base : private detail::retired_head {
  public:
-  /// Schedules `d(static_cast<T*>(this))` after a grace period. Context: as call_rcu; retiring
-  /// twice is reported where rcupdate.hpp reports a head that is queued twice.
+  /// Schedules `d(static_cast<T*>(this))` after a grace period. Context: any, NMI excepted; as
+  /// call_rcu; retiring twice is reported where rcupdate.hpp reports a head that is queued twice.
   void retire(D d = D(), rcu_domain& /*domain*/ = rcu_default_domain()) noexcept {
     deleter_ = std::move(d);
     call_rcu(this->head, [](rcu_head* queued) {

@@ -85,7 +85,8 @@ inline void rcu_read_lock() noexcept {
   platform::event::rcu_reader_enter();
 }
 
-/// Leaves it. Never runs callbacks. Context: as the matching lock, on the same task.
+/// Leaves it. Never runs callbacks. Context: any, NMI included; as the matching lock, on the same
+/// task.
 inline void rcu_read_unlock() noexcept {
   platform::event::rcu_reader_exit();
   barrier();
@@ -117,7 +118,7 @@ class guard<rcu_t> {
   guard& operator=(const guard&) = delete;
   ~guard() { rcu_read_unlock(); }
 };
-guard(rcu_t) -> guard<rcu_t>;
+guard(rcu_t)->guard<rcu_t>;
 
 /// A pointer that readers follow under RCU; the kernel's `__rcu`. Its value is reached through the
 /// functions below only. C layout: one pointer.
@@ -150,6 +151,7 @@ class rcu_pointer {
 /// Reads the pointer for dereference, without checking the context.
 /// Order: acquire. [D1] pairs with [D2] rcu_assign_pointer; a dependency would do on today's CPUs,
 /// but compilers do not promise it.
+/// Context: any, NMI included.
 template <class T>
 [[nodiscard]] T* rcu_dereference_raw(const rcu_pointer<T>& p) noexcept {
   T* const value = p.pointer_.load_acquire();  // [D1]
@@ -163,14 +165,17 @@ INTERLOCK_API void rcu_dereference_outside_reader(location where) noexcept;
 
 /// Reads the pointer for dereference. Requires: inside a reader (reported otherwise).
 /// Lifetime: what it points to is valid until the matching rcu_read_unlock.
+/// Context: any, NMI included; inside a reader.
 template <class T>
 [[nodiscard]] T* rcu_dereference(const rcu_pointer<T>& p,
                                  location where = location::current()) noexcept {
-  if (!rcu_read_lock_held()) [[unlikely]] detail::rcu_dereference_outside_reader(where);
+  if (!rcu_read_lock_held()) [[unlikely]]
+    detail::rcu_dereference_outside_reader(where);
   return rcu_dereference_raw(p);
 }
 
 /// The same where `condition` (a held update-side lock) protects as well as a reader does.
+/// Context: any, NMI included.
 template <class T>
 [[nodiscard]] T* rcu_dereference_check(const rcu_pointer<T>& p, bool condition,
                                        location where = location::current()) noexcept {
@@ -181,10 +186,12 @@ template <class T>
 }
 
 /// For updaters that exclude all other updaters, which `condition` states.
+/// Context: any.
 template <class T>
 [[nodiscard]] T* rcu_dereference_protected(const rcu_pointer<T>& p, bool condition,
                                            location where = location::current()) noexcept {
-  if (!condition) [[unlikely]] detail::rcu_dereference_outside_reader(where);
+  if (!condition) [[unlikely]]
+    detail::rcu_dereference_outside_reader(where);
   return rcu_access_pointer(p);
 }
 
@@ -195,18 +202,21 @@ template <class T>
 }
 
 /// Publishes `value`. Order: [D2] release; what was written before is seen by who dereferences it.
+/// Context: any.
 template <class T>
 void rcu_assign_pointer(rcu_pointer<T>& p, std::type_identity_t<T>* value) noexcept {
   p.pointer_.store_release(value);  // [D2] pairs with [D1]
 }
 
 /// Sets the value before readers can see `p`, or to null. Order: relaxed.
+/// Context: any.
 template <class T>
 void rcu_init_pointer(rcu_pointer<T>& p, std::type_identity_t<T>* value) noexcept {
   p.pointer_.store_relaxed(value);
 }
 
 /// Publishes `value` and returns what was there. Order: as rcu_assign_pointer, and acquire.
+/// Context: any.
 template <class T>
 [[nodiscard]] T* rcu_exchange_pointer(rcu_pointer<T>& p, std::type_identity_t<T>* value) noexcept {
   return p.pointer_.exchange_acq_rel(value);  // [D2] pairs with [D1]
@@ -222,10 +232,10 @@ struct rcu_head {
 /// Calls `func(&head)` after a grace period, on RCU's own thread, in softirq context: it must not
 /// block (reported), may call call_rcu, may free the object that holds `head`.
 /// Context: any, NMI excepted. A flood (option `rcu_backlog_max`) makes preemptible tasks outside
-///          readers wait until RCU has caught up; no other context ever waits. The first call starts
-///          the thread; from an interrupt it cannot, and the next operation of RCU in a task does.
-///          Handlers of sigaction, unknown to Interlock, count as tasks: call rcu_barrier() once
-///          before the first of them may run.
+///          readers wait until RCU has caught up; no other context ever waits. The first call
+///          starts the thread; from an interrupt it cannot, and the next operation of RCU in a task
+///          does. Handlers of sigaction, unknown to Interlock, count as tasks: call rcu_barrier()
+///          once before the first of them may run.
 /// Order:   what happened before call_rcu happens before the callback.
 /// Errors:  none. Calling it again for a queued head is reported (option `rcu_debug_heads`, on in
 ///          checked builds). Lifetime: the head until the callback; code of `func` until
@@ -233,11 +243,11 @@ struct rcu_head {
 INTERLOCK_API void call_rcu(rcu_head& head, void (*func)(rcu_head* head)) noexcept;
 
 /// Frees `block` by `std::free` after a grace period, without a callback of its own; `head` lies in
-/// the first 4095 bytes of the block. Batched. Context: as call_rcu.
+/// the first 4095 bytes of the block. Batched. Context: any, NMI excepted; as call_rcu.
 INTERLOCK_API void free_rcu(rcu_head& head, void* block) noexcept;
 
-/// Deletes `object` after a grace period: `delete_rcu<&node::rcu>(object)`. Context: as call_rcu;
-/// the destructor runs as a callback does.
+/// Deletes `object` after a grace period: `delete_rcu<&node::rcu>(object)`. Context: any, NMI
+/// excepted; as call_rcu; the destructor runs as a callback does.
 template <auto Head, class T>
 void delete_rcu(T* object) noexcept {
   static_assert(std::is_same_v<decltype(Head), rcu_head T::*>, "name the rcu_head of T");
@@ -255,6 +265,7 @@ void delete_rcu(T* object) noexcept {
 /// Order:   a full barrier on every CPU between the call and the return.
 INTERLOCK_API void synchronize_rcu(location where = location::current()) noexcept;
 /// The same, sooner, at the cost of CPU time: it spins where the other sleeps.
+/// Context: task, may sleep, outside readers.
 INTERLOCK_API void synchronize_rcu_expedited(location where = location::current()) noexcept;
 
 /// Waits until all callbacks that were queued before it have returned.
@@ -274,7 +285,7 @@ struct rcu_cookie {
 /// True if a full grace period has passed since the cookie was taken. Context: any.
 /// Order: if true, as synchronize_rcu.
 [[nodiscard]] INTERLOCK_API bool poll_state_synchronize_rcu(rcu_cookie cookie) noexcept;
-/// Waits only if none has passed. Context: as synchronize_rcu.
+/// Waits only if none has passed. Context: task, may sleep; as synchronize_rcu.
 INTERLOCK_API void cond_synchronize_rcu(rcu_cookie cookie,
                                         location where = location::current()) noexcept;
 
@@ -287,6 +298,7 @@ struct rcu_statistics {
   std::uint64_t callers_let_through;  ///< above the limit, but in a context that may not wait
   std::uint64_t stalls;
 };
+/// Context: any.
 [[nodiscard]] INTERLOCK_API rcu_statistics rcu_get_statistics() noexcept;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

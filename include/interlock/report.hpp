@@ -41,6 +41,7 @@ enum class report_kind {
 };
 
 /// Advice ("INFO: ...") says that something takes long, not that it is wrong: it never aborts.
+/// Context: any.
 [[nodiscard]] constexpr bool report_is_advice(report_kind kind) noexcept {
   return kind == report_kind::rcu_stall || kind == report_kind::hung_task ||
          kind == report_kind::fence_overdue;
@@ -64,6 +65,7 @@ INTERLOCK_API void set_report_action(report_action action) noexcept;
 /// the context that broke the contract (NMI included), and must be as careful as that demands. It
 /// is never entered twice at a time: a report made inside it goes to the console, bare.
 /// Lifetime: on return no other thread is in the old handler.
+/// Context: task.
 INTERLOCK_API void set_report_handler(report_handler handler, void* cookie) noexcept;
 
 /// Reports made since the program began, printed or not. Context: any.
@@ -109,6 +111,7 @@ struct report_section {
   void (*print)(report_text& out) noexcept;
   report_section* next;
 };
+/// Context: any.
 INTERLOCK_API void add_report_section(report_section& section) noexcept;
 
 /// Ends `headline` with the sections and the stack, and acts on it. Returns unless the action is

@@ -47,9 +47,12 @@ INTERLOCK_API void intrusive_put(seqno_buffer& buffer) noexcept;
     int fd, std::size_t cells) noexcept;
 
 /// The file of a shareable buffer, owned by the buffer; -1 for a private one.
+/// Context: any.
 [[nodiscard]] INTERLOCK_API int seqno_buffer_fd(const seqno_buffer& buffer) noexcept;
+/// Context: any.
 [[nodiscard]] INTERLOCK_API std::size_t seqno_buffer_cells(const seqno_buffer& buffer) noexcept;
 /// Pre: `index` below the number of cells (reported).
+/// Context: any.
 [[nodiscard]] INTERLOCK_API seqno_cell& seqno_buffer_cell(seqno_buffer& buffer,
                                                           std::size_t index) noexcept;
 

@@ -80,7 +80,9 @@ struct seqno_timeline_options {
 };
 
 /// Opaque, counted. Keeps its buffer mapped; its fences keep it.
+/// Context: any but NMI.
 INTERLOCK_API void intrusive_get(seqno_timeline& timeline) noexcept;
+/// Context: any but NMI.
 INTERLOCK_API void intrusive_put(seqno_timeline& timeline) noexcept;
 
 /// `ops` outlive the timeline. Without an arm op the service CPU is started.
@@ -91,12 +93,17 @@ INTERLOCK_API void intrusive_put(seqno_timeline& timeline) noexcept;
     const seqno_timeline_ops& ops, void* cookie, ref_ptr<seqno_buffer> buffer, std::size_t cell,
     const seqno_timeline_options& options = {}) noexcept;
 
+/// Context: any.
 [[nodiscard]] INTERLOCK_API void* seqno_timeline_cookie(const seqno_timeline& timeline) noexcept;
+/// Context: any.
 [[nodiscard]] INTERLOCK_API std::uint64_t seqno_timeline_context(
     const seqno_timeline& timeline) noexcept;
+/// Context: any.
 [[nodiscard]] INTERLOCK_API seqno_cell& seqno_timeline_cell(seqno_timeline& timeline) noexcept;
+/// Context: any.
 [[nodiscard]] INTERLOCK_API std::size_t seqno_timeline_cell_index(
     const seqno_timeline& timeline) noexcept;
+/// Context: any.
 [[nodiscard]] INTERLOCK_API seqno_buffer& seqno_timeline_buffer(seqno_timeline& timeline) noexcept;
 
 /// The word as it stands. One load. Context: any. Order: acquire, pairs with the device's release.
@@ -138,6 +145,7 @@ INTERLOCK_API std::size_t seqno_timeline_process(seqno_timeline& timeline) noexc
 /// the return. Context: any but NMI.
 INTERLOCK_API void seqno_timeline_fail(seqno_timeline& timeline, error e) noexcept;
 /// 0, or the -errno of seqno_timeline_fail.
+/// Context: any.
 [[nodiscard]] INTERLOCK_API int seqno_timeline_error(const seqno_timeline& timeline) noexcept;
 
 // --- waiting in memory: what a software device or a CPU does by itself ---------------------------
@@ -179,6 +187,7 @@ struct seqno_statistics {
   std::uint64_t processed;       ///< calls of seqno_timeline_process
   std::uint64_t rings;           ///< doorbells rung (system calls made) by advance
 };
+/// Context: any.
 [[nodiscard]] INTERLOCK_API seqno_statistics
 seqno_timeline_get_statistics(const seqno_timeline& timeline) noexcept;
 

@@ -19,6 +19,7 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 /// Runs it on every online CPU, the caller's included, and waits. A CPU that ends meanwhile is
 /// skipped. Context and errors: as above; with an error, all others have run it.
+/// Context: task, may sleep.
 [[nodiscard]] INTERLOCK_API result<void> on_each_cpu(void (*function)(void*), void* argument,
                                                      location where = location::current()) noexcept;
 

@@ -31,6 +31,7 @@ struct softirq_statistics {
   std::uint64_t served;
   std::uint64_t deferred;  ///< times that a CPU's load was deferred, all vectors
 };
+/// Context: any.
 [[nodiscard]] INTERLOCK_API softirq_statistics softirq_get_statistics() noexcept;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -43,7 +43,7 @@ struct INTERLOCK_CAPABILITY("spinlock") spinlock {
                               location where = location::current()) noexcept
       INTERLOCK_TRY_ACQUIRE(true);
 
-  /// Unlocks, in the mode of the lock. Context: that of the lock.
+  /// Unlocks, in the mode of the lock. Context: any; that of the lock.
   void unlock(no_mask_t) noexcept INTERLOCK_RELEASE();
   void unlock(mask_bh_t) noexcept INTERLOCK_RELEASE();
   void unlock(irqsave_t, irq_flags flags) noexcept INTERLOCK_RELEASE();
@@ -51,6 +51,7 @@ struct INTERLOCK_CAPABILITY("spinlock") spinlock {
   /// True if somebody holds it. Context: any. A hint, unless the caller holds it.
   [[nodiscard]] bool is_locked() const noexcept;
   /// Reports unless the current task holds it.
+  /// Context: any.
   INTERLOCK_API void assert_held(location where = location::current()) const noexcept
       INTERLOCK_ASSERT_CAPABILITY(this);
 

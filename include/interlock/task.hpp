@@ -36,6 +36,7 @@ enum class task_state : std::uint32_t {
 [[nodiscard]] constexpr task_state operator|(task_state a, task_state b) noexcept {
   return static_cast<task_state>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
 }
+/// Context: any.
 [[nodiscard]] constexpr bool intersects(task_state a, task_state b) noexcept {
   return (static_cast<std::uint32_t>(a) & static_cast<std::uint32_t>(b)) != 0;
 }
@@ -53,10 +54,13 @@ enum class task_signal : std::uint32_t {
 };
 
 /// A thread of execution. Opaque: see the functions below.
-/// Lifetime: counted; a `ref_ptr<task>` keeps it valid after its thread has ended, when its state is
+/// Lifetime: counted; a `ref_ptr<task>` keeps it valid after its thread has ended, when its state
+/// is
 ///           `dead` and wakes do nothing.
 struct task;
+/// Context: any but NMI.
 INTERLOCK_API void intrusive_get(task& t) noexcept;
+/// Context: any but NMI.
 INTERLOCK_API void intrusive_put(task& t) noexcept;
 
 /// The task that runs, or that the running interrupt halted.
@@ -76,6 +80,7 @@ INTERLOCK_API void intrusive_put(task& t) noexcept;
 /// Context: task, preemption allowed on leaving to `schedule`.
 INTERLOCK_API void set_current_state(task_state state) noexcept;
 /// The same without a barrier: for going to `running`, or under a lock that every waker takes too.
+/// Context: task.
 INTERLOCK_API void set_current_state_raw(task_state state) noexcept;
 
 /// Sleeps until the state is `running`: set by a waker, or at once if a signal is pending that the
@@ -88,17 +93,21 @@ INTERLOCK_API void schedule(location where = location::current()) noexcept;
 /// The same with a relative timeout. Returns what was left of it, 0 if it passed; a call in state
 /// `running` yields. A negative timeout is reported, and returns 0 with state `running`.
 /// Unit: nanoseconds. `max_schedule_timeout` sets no timer and returns itself.
+/// Context: task, may sleep.
 INTERLOCK_API ktime schedule_timeout(ktime timeout, location where = location::current()) noexcept;
 
 /// The same with an absolute deadline; false if it has passed, also when a wake ended the sleep.
+/// Context: task, may sleep.
 INTERLOCK_API bool schedule_until(deadline until, location where = location::current()) noexcept;
 
 /// Wakes `t` if its state is in `mask`. True if it did.
 /// Order: [W2] full barrier before the state is read, whether it wakes or not.
 /// Context: any, NMI excepted. Never sleeps; a system call only if the task is parked.
-/// Lifetime: the caller holds a reference, or knows that the task cannot end before the call returns.
+/// Lifetime: the caller holds a reference, or knows that the task cannot end before the call
+/// returns.
 INTERLOCK_API bool wake_up_state(task& t, task_state mask) noexcept;
 /// `wake_up_state(t, task_normal)`.
+/// Context: any, NMI excepted.
 INTERLOCK_API bool wake_up_process(task& t) noexcept;
 
 /// Makes `signal` pending and wakes the sleeps that listen to it. Context: any, NMI excepted.
@@ -107,6 +116,7 @@ INTERLOCK_API void send_signal(task& t, task_signal signal) noexcept;
 [[nodiscard]] INTERLOCK_API bool signal_pending(const task& t = current_task()) noexcept;
 [[nodiscard]] INTERLOCK_API bool fatal_signal_pending(const task& t = current_task()) noexcept;
 /// True if `state` is a sleep that a pending signal of the current task ends.
+/// Context: task.
 [[nodiscard]] INTERLOCK_API bool signal_pending_state(task_state state) noexcept;
 /// Clears `task_signal::interrupt` of the current task. Context: task.
 INTERLOCK_API void flush_signals() noexcept;
@@ -124,6 +134,7 @@ struct monotonic_clock : monotonic_time_tag {
 };
 
 /// `now() + timeout`, saturating at `no_deadline`.
+/// Context: any.
 [[nodiscard]] INTERLOCK_API deadline deadline_after(ktime timeout) noexcept;
 
 /// Sleeps uninterruptibly for `duration`. Context: task, may sleep.

@@ -40,13 +40,17 @@ INTERLOCK_API void prepare_to_wait(wait_queue& wq, wait_queue_entry& entry,
                                    task_state state) noexcept;
 INTERLOCK_API void init_wait_entry(wait_queue_entry& entry, bool exclusive) noexcept;
 /// `prepare_to_wait` and `wake_up_mask` for callers that hold wq.lock already.
+/// Context: task; holds wq.lock.
 INTERLOCK_API void prepare_to_wait_locked(wait_queue& wq, wait_queue_entry& entry,
                                           task_state state) noexcept INTERLOCK_REQUIRES(wq.lock);
+/// Context: any but NMI; holds wq.lock.
 INTERLOCK_API void wake_up_locked(wait_queue& wq, task_state mask, unsigned exclusive) noexcept
     INTERLOCK_REQUIRES(wq.lock);
 /// Sets `running` and takes `entry` off. If it was exclusive and a wake was spent on it although
 /// the wait ends otherwise (`pass_on`), the wake goes to the next.
+/// Context: task.
 INTERLOCK_API void finish_wait(wait_queue& wq, wait_queue_entry& entry, bool pass_on) noexcept;
+/// Context: task; holds wq.lock.
 INTERLOCK_API void finish_wait_locked(wait_queue& wq, wait_queue_entry& entry,
                                       bool pass_on) noexcept INTERLOCK_REQUIRES(wq.lock);
 
@@ -56,15 +60,20 @@ INTERLOCK_API void finish_wait_locked(wait_queue& wq, wait_queue_entry& entry,
 /// Order:   [W2] full barrier first.
 INTERLOCK_API void wake_up_mask(wait_queue& wq, task_state mask, unsigned exclusive) noexcept;
 
+/// Context: any but NMI.
 inline void wake_up(wait_queue& wq) noexcept { wake_up_mask(wq, task_normal, 1); }
+/// Context: any but NMI.
 inline void wake_up_nr(wait_queue& wq, unsigned count) noexcept {
   wake_up_mask(wq, task_normal, count);
 }
+/// Context: any but NMI.
 inline void wake_up_all(wait_queue& wq) noexcept { wake_up_mask(wq, task_normal, 0); }
+/// Context: any but NMI.
 inline void wake_up_interruptible(wait_queue& wq) noexcept {
   wake_up_mask(wq, task_interruptible, 1);
 }
 /// Somebody is queued. Order: none; the caller needs a full barrier before it (see the file head).
+/// Context: any.
 [[nodiscard]] inline bool wait_queue_active(const wait_queue& wq) noexcept {
   return wq.queued.load_relaxed() != 0;
 }
@@ -107,6 +116,7 @@ void wait_event(wait_queue& wq, Predicate predicate,
 }
 
 /// False if `until` passed first.
+/// Context: task, may sleep.
 template <class Predicate>
 [[nodiscard]] bool wait_event_until(wait_queue& wq, Predicate predicate, deadline until,
                                     location where = location::current()) noexcept {
@@ -141,6 +151,7 @@ template <class Predicate>
 
 /// Exclusive: `wake_up` wakes one of them. Errors as the interruptible form; a wake that finds the
 /// waiter leaving by error goes on to the next.
+/// Context: task, may sleep.
 template <class Predicate>
 [[nodiscard]] result<void> wait_event_interruptible_exclusive(
     wait_queue& wq, Predicate predicate, deadline until = no_deadline,
@@ -148,6 +159,7 @@ template <class Predicate>
   return detail::wait_result(
       detail::wait_event(wq, predicate, task_interruptible, true, until, where));
 }
+/// Context: task, may sleep.
 template <class Predicate>
 void wait_event_exclusive(wait_queue& wq, Predicate predicate,
                           location where = location::current()) noexcept {

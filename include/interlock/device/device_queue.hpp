@@ -142,7 +142,9 @@ class device_queue {
   ///         not_enough_memory (16 are waiting already). Context: task.
   [[nodiscard]] virtual result<void> inject(const device_fault& fault) noexcept = 0;
 
+  /// Context: any.
   [[nodiscard]] virtual seqno_timeline& timeline() noexcept = 0;
+  /// Context: task.
   [[nodiscard]] virtual device_queue_statistics statistics() const noexcept = 0;
 
  protected:

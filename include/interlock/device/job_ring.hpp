@@ -43,6 +43,7 @@ struct job_entry {
 
 /// The kinds of job that a device accepts, as bits.
 using job_kinds = std::uint32_t;
+/// Context: any.
 [[nodiscard]] constexpr job_kinds kind_bit(job_kind kind) noexcept {
   return 1u << static_cast<std::uint32_t>(kind);
 }
@@ -68,16 +69,22 @@ INTERLOCK_API void destroy_job_ring(job_ring* ring) noexcept;
 
 // --- the owner's side: what device_queue promises ------------------------------------------------
 
+/// Context: task.
 [[nodiscard]] INTERLOCK_API result<ref_ptr<dma_fence>> job_ring_submit(job_ring& ring,
                                                                        job& work) noexcept;
+/// Context: task.
 INTERLOCK_API void job_ring_cancel(job_ring& ring, error e) noexcept;
+/// Context: task.
 [[nodiscard]] INTERLOCK_API result<void> job_ring_inject(job_ring& ring,
                                                          const device_fault& fault) noexcept;
+/// Context: any.
 [[nodiscard]] INTERLOCK_API seqno_timeline& job_ring_timeline(job_ring& ring) noexcept;
+/// Context: task.
 [[nodiscard]] INTERLOCK_API device_queue_statistics
 job_ring_statistics(const job_ring& ring) noexcept;
 /// No submits from now on (no_such_device); cancels what is there (operation_canceled). The
 /// device's thread goes on until `job_ring_closed`.
+/// Context: task, may sleep.
 INTERLOCK_API void job_ring_close(job_ring& ring) noexcept;
 /// True in a child of fork: the device's thread does not exist here. Context: any.
 [[nodiscard]] INTERLOCK_API bool job_ring_is_orphan(const job_ring& ring) noexcept;
@@ -88,30 +95,38 @@ INTERLOCK_API void job_ring_forget_thread(kthread thread) noexcept;
 // --- the device's side: its thread only ----------------------------------------------------------
 
 /// The oldest entry that was not taken; null if there is none. It stays the next until it is taken.
+/// Context: task, the device's.
 [[nodiscard]] INTERLOCK_API job_entry* job_ring_next(job_ring& ring) noexcept;
 /// Closed, and every job is completed: the thread can end.
+/// Context: any.
 [[nodiscard]] INTERLOCK_API bool job_ring_closed(const job_ring& ring) noexcept;
 
 /// Waits for the fences of the next entry; 0, or the -errno with which it must be finished. Sleeps.
+/// Context: task, the device's, may sleep.
 [[nodiscard]] INTERLOCK_API int job_ring_wait(job_ring& ring, job_entry& entry) noexcept;
 
 enum class job_links : std::uint32_t { pending, over, failed };
 /// The same without sleeping, for a thread that sleeps elsewhere: `pending` means that `event_fd`
 /// will be rung or `wake` called once there is something new. `*failure` is set with `failed`.
+/// Context: task, the device's.
 [[nodiscard]] INTERLOCK_API job_links job_ring_poll(job_ring& ring, job_entry& entry, int event_fd,
                                                     int* failure) noexcept;
 /// With a link pending: when to call `job_ring_poll` again even if nothing was rung, for the
 /// watchdog (option `fence_watchdog_ms`), which names what is waited for.
+/// Context: task, the device's.
 [[nodiscard]] INTERLOCK_API deadline job_ring_look_before(const job_ring& ring) noexcept;
 
 /// Takes the next entry: its waits are over. Injects an error, runs `prepare`. 0, or the -errno
 /// with which it must be finished.
+/// Context: task, the device's.
 [[nodiscard]] INTERLOCK_API int job_ring_start(job_ring& ring, job_entry& entry) noexcept;
 /// The outcome of an entry, bytes or -errno, in any order. The fences of all that are finished
 /// without a gap are then done. An entry may be finished without having been started, while it is
 /// the next. The entry and its job MUST NOT be touched afterwards. Order: [I3], [D5].
+/// Context: task, the device's.
 INTERLOCK_API void job_ring_finish(job_ring& ring, job_entry& entry, std::int64_t outcome) noexcept;
 /// Calls `visit` for each entry that was taken and is not finished, oldest first.
+/// Context: task.
 INTERLOCK_API void job_ring_for_each_running(job_ring& ring,
                                              void (*visit)(void* device,
                                                            job_entry& entry)) noexcept;
@@ -119,9 +134,11 @@ INTERLOCK_API void job_ring_for_each_running(job_ring& ring,
 enum class job_ring_sleep : std::uint32_t { awake, for_work, for_link };
 /// Announces a sleep: from now on `wake` is called for what the thread sleeps for, and for cancels.
 /// False: there is something to do already; the thread is awake. Order: [D3].
+/// Context: task, the device's.
 [[nodiscard]] INTERLOCK_API bool job_ring_prepare_sleep(job_ring& ring,
                                                         job_ring_sleep what) noexcept;
 /// The end of the sleep; `wakes`: how often the thread really slept and was woken meanwhile.
+/// Context: task, the device's.
 INTERLOCK_API void job_ring_finish_sleep(job_ring& ring, std::uint64_t wakes) noexcept;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -32,6 +32,7 @@ INTERLOCK_API void destroy_job_server(job_server* server) noexcept;
 [[nodiscard]] INTERLOCK_API job_ring& job_server_ring(job_server& server) noexcept;
 
 /// For `perform`: sleeps until `until`; false at once if the job is cancelled.
+/// Context: task, the device's, may sleep.
 [[nodiscard]] INTERLOCK_API bool job_server_sleep(job_server& server, const job_entry& entry,
                                                   deadline until) noexcept;
 

@@ -23,6 +23,7 @@ enum class device_feature : std::uint32_t {
 [[nodiscard]] constexpr device_feature operator|(device_feature a, device_feature b) noexcept {
   return static_cast<device_feature>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
 }
+/// Context: any.
 [[nodiscard]] constexpr bool has(device_feature set, device_feature bit) noexcept {
   return (static_cast<std::uint32_t>(set) & static_cast<std::uint32_t>(bit)) != 0;
 }
@@ -45,10 +46,13 @@ struct provider {
 };
 
 /// A software device: a ring served by a thread; computes, waits and writes seqnos in memory.
+/// Context: any.
 [[nodiscard]] INTERLOCK_API const provider& engine_provider() noexcept;
 /// File and timer operations through io_uring.
+/// Context: any.
 [[nodiscard]] INTERLOCK_API const provider& uring_provider() noexcept;
 /// The same face with a thread and pread/pwrite: where io_uring is forbidden.
+/// Context: any.
 [[nodiscard]] INTERLOCK_API const provider& pread_provider() noexcept;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM
