@@ -63,8 +63,8 @@ inline void rcu_synchronize(rcu_domain& /*domain*/ = rcu_default_domain(),
   synchronize_rcu(where);
 }
 
-/// Waits until all deleters that were scheduled before it have run. Context: as rcu_barrier of
-/// rcupdate.hpp.
+/// Waits until all deleters that were scheduled before it have run. Context: task, may sleep; as
+/// rcu_barrier of rcupdate.hpp.
 inline void rcu_barrier(rcu_domain& /*domain*/ = rcu_default_domain(),
                         location where = location::current()) noexcept {
   interlock::INTERLOCK_PLATFORM::rcu_barrier(where);
