@@ -35,7 +35,8 @@ result<std::unique_ptr<device_queue>> queue::open(const device_queue_options& op
 
 result<void> queue::start_thread(const device_queue_options& options) noexcept {
   wanted_ = features_without(options.without);
-  auto thread = kthread_run(options.name, [this] { return serve(); });
+  const char* const name = options.name != nullptr ? options.name : "uring";
+  auto thread = kthread_run(name, [this] { return serve(); });
   if (!thread) return thread.error();
   thread_ = std::move(*thread);
   started_.wait();

@@ -212,6 +212,7 @@ void disarm_link(job_ring& ring) noexcept {
   } else if (link.armed == link_wait::kind::callback) {
     // Also if it ran: on return it does not run now, so the ring may go away.
     (void)link.fence->remove_callback(link.callback);
+    link.signaled.store_relaxed(0);
   }
   link.armed = link_wait::kind::none;
   link.timeline.reset();

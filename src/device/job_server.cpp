@@ -100,7 +100,7 @@ result<job_server*> make_job_server(const job_server_ops& ops, void* device,
     return ring.error();
   }
   server->ring = *ring;
-  auto thread = kthread_run_raw(options.name, &serve, server, nullptr);
+  auto thread = kthread_run_raw(server->ring->options.name, &serve, server, nullptr);
   if (!thread) {
     destroy_job_ring(server->ring);
     std::free(server);
