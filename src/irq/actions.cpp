@@ -188,7 +188,11 @@ void wake_thread_half(control& action) noexcept {
   }
 }
 
-void lose_threads(irq_line& line) noexcept {
+void reset_actions(irq_line& line) noexcept {
+  // Somebody may have been between the list and the bit.
+  const bool any = line.actions.load_relaxed() != nullptr;
+  const std::uint32_t state = line.state.load_relaxed() & ~bits::shut_down;
+  line.state.store_relaxed(state | (any ? 0 : bits::shut_down));
   for (control* a = line.actions.load_relaxed(); a != nullptr; a = a->next.load_relaxed()) {
     if (a->thread_half == nullptr) continue;
     std::construct_at(&a->thread);  // the handle of a thread that is not here cannot be joined
@@ -198,6 +202,9 @@ void lose_threads(irq_line& line) noexcept {
     // Cut short: it is run again. If it had been woken once more, one run serves both.
     if ((half & half_woken) != 0) line.threads_active.fetch_sub_relaxed(1);
     a->half.store_relaxed(half_woken);
+  }
+  for (control* a = line.actions.load_relaxed(); a != nullptr; a = a->next.load_relaxed()) {
+    if (a->half.load_relaxed() != 0) restart_threads_later();
   }
 }
 
@@ -211,10 +218,8 @@ void start_lost_threads(irq_line& line) noexcept {
   }
 }
 
-void actions_fork_prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { actions_lock.lock(); }
-void actions_fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { actions_lock.unlock(); }
-void actions_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  actions_lock.unlock();
+void actions_fork_child() noexcept {
+  std::construct_at(&actions_lock);
   std::construct_at(&waiters);
 }
 

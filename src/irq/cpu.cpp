@@ -163,21 +163,29 @@ void cpu_exit() noexcept {
     if (hrtimer_try_to_cancel(cpu->softirq_timer) == 1) put_cpu_descriptor(*cpu);
     send_away(cpu->nmi_queue);
   }
+  words.irqs_off.store_relaxed(0);                      // a thread may end with them off
   words.pending.fetch_and_seq_cst(~cpu_pending::work);  // [P3] pairs with [P2]
   send_away(words.queue);
-  words.irqs_off.store_relaxed(0);
   run_last_softirqs(words);
   words.cpu = nullptr;
   if (cpu != nullptr) put_cpu_descriptor(*cpu);
+}
+
+void drop_lines(llist_head& queue) noexcept {
+  llist_node* link = llist_reverse(queue.take_all());
+  while (link != nullptr) {
+    cpu_node& node = *INTERLOCK_CONTAINER_OF(link, cpu_node, link);
+    link = link->next;
+    if (!is_line(node)) (void)queue.push(node.link);
+  }
 }
 
 void cpus_fork_prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { cpus_lock.lock(no_mask); }
 
 void cpus_fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { cpus_lock.unlock(no_mask); }
 
-/// The other CPUs are gone. What they had not begun to serve leaves them; lines, whose state has
-/// been reset by now, drop out. The words of the other threads are still readable: the child has a
-/// copy.
+/// The other CPUs are gone. What they had not begun to serve leaves them. Their words, though those
+/// of other threads, are still readable: the child has a copy.
 void cpus_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   cpus_lock.unlock(no_mask);
   cpu_descriptor* const own = this_descriptor();
@@ -185,6 +193,7 @@ void cpus_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   rcu_assign_pointer(cpus, own);
   while (cpu != nullptr) {
     cpu_descriptor* const next = rcu_access_pointer(cpu->next);
+    drop_lines(cpu->words->queue);
     if (cpu != own) {
       cpu->gate.store_relaxed(gate_closed);
       send_away(cpu->nmi_queue);
@@ -197,6 +206,8 @@ void cpus_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   own->gate.store_relaxed(0);
   own->id = platform::this_cpu().id.load_relaxed();
   rcu_init_pointer(own->next, nullptr);
+  // Somebody may have been between push and bit.
+  own->words->pending.fetch_or_relaxed(cpu_pending::work);
 }
 
 }  // namespace detail

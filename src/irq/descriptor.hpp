@@ -93,6 +93,11 @@ void post_here(cpu_node& node) noexcept;
 /// Rings once more, both doorbells if `nmi`: for callers who get no answer. Context: any.
 void ring_again(cpu_descriptor& cpu, bool nmi) noexcept;
 
+/// In the child of a fork: lines leave `queue`, because they will be queued anew.
+void drop_lines(llist_head& queue) noexcept;
+/// line.cpp
+[[nodiscard]] bool is_line(const cpu_node& node) noexcept;
+
 // entry.cpp
 
 /// Serves what is pending on this CPU, as far as its context allows. Context: any.

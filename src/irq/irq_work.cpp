@@ -67,7 +67,10 @@ bool irq_work_queue(irq_work& work) noexcept {
 }
 
 bool irq_work_queue_on(irq_work& work, cpu_id cpu) noexcept {
-  if (!claim(work)) return false;
+  if (!claim(work)) {
+    detail::serve_orphans();
+    return false;
+  }
   if (cpu == smp_processor_id()) {
     detail::post_here(work.node);
     return true;
@@ -85,6 +88,7 @@ void irq_work_sync(irq_work& work, location where) noexcept {
   std::uint32_t seen = work.flags.load_acquire();  // [K4] pairs with [K3]
   while ((seen & busy_bit) != 0) {
     if ((seen & waited_bit) != 0 || work.flags.compare_exchange_relaxed(seen, seen | waited_bit)) {
+      detail::serve_orphans();
       platform::park(work.flags, seen | waited_bit, no_deadline);
       seen = work.flags.load_acquire();  // [K4] pairs with [K3]
     }

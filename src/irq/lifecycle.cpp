@@ -5,20 +5,26 @@
 /// In the child of a fork there is one CPU. Timers stay armed, lines keep their raises, and both
 /// are served once a service CPU runs again, which starts on need. Threaded halves are started
 /// again by it. An irq_work that another CPU was about to run may be lost, a call is (its caller is
-/// gone too). Locks are taken in the order of the layers: lines, CPUs, timers after the service
-/// CPU's mutex.
+/// gone too).
+///
+/// Spinlocks are held across the fork, with interrupts off, because handlers take them too. Mutexes
+/// cannot be: upper layers hold spinlocks already. The child makes them anew, which is safe since
+/// what they protect is consistent after each single store, and their other owners are not there.
 
 #include "irq/lifecycle.hpp"
 
 #include "interlock/detail/context_hooks.hpp"
+#include "interlock/irqflags.hpp"
 #include "interlock_platform/lifecycle.hpp"
 #include "irq/descriptor.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 namespace {
 
+constinit irq_flags flags{};  ///< of the forking thread; the platform lets one fork at a time
+
 void fork_prepare() noexcept {
-  service_fork_prepare();
+  flags = local_irq_save();
   lines_fork_prepare();
   cpus_fork_prepare();
   timers_fork_prepare();
@@ -28,7 +34,7 @@ void fork_parent() noexcept {
   timers_fork_parent();
   cpus_fork_parent();
   lines_fork_parent();
-  service_fork_parent();
+  local_irq_restore(flags);
 }
 
 void fork_child() noexcept {
@@ -37,6 +43,7 @@ void fork_child() noexcept {
   lines_fork_child_reset();
   cpus_fork_child();
   lines_fork_child_resume();
+  local_irq_restore(flags);
 }
 
 constinit platform::lifecycle_hook hook{platform::hook_order::irq,

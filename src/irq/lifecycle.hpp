@@ -26,8 +26,6 @@ void timers_fork_parent() noexcept;
 void timers_fork_child() noexcept;
 
 // service.cpp
-void service_fork_prepare() noexcept;
-void service_fork_parent() noexcept;
 void service_fork_child() noexcept;
 void stop_service() noexcept;
 

@@ -76,7 +76,6 @@ std::uint32_t begin(std::uint32_t state) noexcept {
 
 void run_line(cpu_node& node, bool gone) noexcept {
   irq_line& line = *INTERLOCK_CONTAINER_OF(&node, irq_line, node);
-  if ((line.state.load_relaxed() & bits::queued) == 0) return;  // reset by a fork
   if (gone) {
     cpu_descriptor* const ended = this_descriptor();
     if (ended != nullptr) move_to_service(line, ended);
@@ -123,6 +122,8 @@ void link_line(irq_line& line) noexcept {
   guard g{irqsave, lines_lock};
   list_add_tail(line.all, lines);
 }
+
+bool is_line(const cpu_node& node) noexcept { return node.run == run_line; }
 
 void post_line(irq_line& line) noexcept {
   intrusive_get(line);  // the queue's
@@ -183,14 +184,10 @@ void restart_threads() noexcept {
   }
 }
 
-void lines_fork_prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  actions_fork_prepare();
-  lines_lock.lock(no_mask);
-}
+void lines_fork_prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { lines_lock.lock(no_mask); }
 
 void lines_fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   lines_lock.unlock(no_mask);
-  actions_fork_parent();
 }
 
 /// Whoever ran or held a line's node is not in the child, so its queues drop the nodes.
@@ -207,7 +204,7 @@ void lines_fork_child_reset() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
     line.state.store_relaxed((state & ~(bits::queued | bits::in_progress)) |
                              (in_progress ? bits::pending : 0));
     line.returned.store_relaxed(line.started.load_relaxed());
-    lose_threads(line);
+    reset_actions(line);
   }
 }
 
@@ -271,6 +268,7 @@ void raise_irq(irq_line& line) noexcept {
   (void)detail::change(line, [](std::uint32_t state) {  // [R1] pairs with [R2]
     return state | detail::line_state::pending;
   });
+  detail::serve_orphans();
 }
 
 result<void> irq_set_affinity(irq_line& line, cpu_id target) noexcept {

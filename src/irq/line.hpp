@@ -144,11 +144,10 @@ line_change change(irq_line& line, F next) noexcept {
 
 /// Wakes the threaded half of `action`; on its own line, in progress. Context: any but NMI.
 void wake_thread_half(irq_access::control& action) noexcept;
-/// After a fork: the threads of all its actions are gone.
-void lose_threads(irq_line& line) noexcept;
+/// In the child of a fork: the threads of all its actions are gone, and perhaps one that
+/// registered.
+void reset_actions(irq_line& line) noexcept;
 void start_lost_threads(irq_line& line) noexcept;
-void actions_fork_prepare() noexcept;
-void actions_fork_parent() noexcept;
 void actions_fork_child() noexcept;
 
 /// Tells those who wait in synchronize_irq. Context: any but NMI.

@@ -184,12 +184,16 @@ void post_to_service(cpu_node& node) noexcept {
     post_here(node);
     return;
   }
-  orphans.push(node.link);                  // [Z1] pairs with [Z4]
-  if (current.load_seq_cst() != nullptr) {  // [Z2] pairs with [Z3]
-    wake_service();
-  } else if (in_task() && sleep_allowed() && (requests.load_relaxed() & asked::stop) == 0) {
-    (void)require_service();
-  }
+  orphans.push(node.link);  // [Z1] pairs with [Z4]
+  wake_service();           // its look at `current` is [Z2]
+  serve_orphans();
+}
+
+void serve_orphans() noexcept {
+  const std::uint32_t wanted = requests.load_relaxed();
+  if (orphans.empty() && (wanted & asked::restart) == 0) return;
+  if (current.load_seq_cst() != nullptr || (wanted & asked::stop) != 0) return;
+  (void)require_service();
 }
 
 void wake_service() noexcept {
@@ -228,15 +232,12 @@ void stop_service() noexcept {
   requests.fetch_and_relaxed(~asked::stop);
 }
 
-void service_fork_prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { start_lock.lock(); }
-
-void service_fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { start_lock.unlock(); }
-
 /// The poller is the parent's too, so it is closed, never changed. The thread's handle is
 /// forgotten.
-void service_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  start_lock.unlock();
-  if (current.exchange_seq_cst(nullptr) == nullptr) return;
+void service_fork_child() noexcept {
+  std::construct_at(&start_lock);
+  drop_lines(orphans);
+  current.store_seq_cst(nullptr);
   platform::close_poller(poll);
   requests.store_relaxed(0);
 }

@@ -15,6 +15,10 @@ namespace interlock::inline INTERLOCK_PLATFORM::detail {
 /// next one, which is started now if the caller may sleep. Context: any.
 void post_to_service(cpu_node& node) noexcept;
 
+/// Starts it if nodes wait for one and the caller may sleep. For those who find that their node is
+/// queued already: after a fork it may be waiting for them. Context: any.
+void serve_orphans() noexcept;
+
 /// Makes it look at timers, failed rings and threads to be started. No effect if it does not run.
 /// Context: any; async-signal-safe.
 void wake_service() noexcept;
