@@ -12,6 +12,12 @@
 #include "rcu/readers.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
+
+/// Defined beside the hook: whoever reads or waits for readers needs it, so a static library never
+/// gives a program the one without the other.
+constinit detail::rcu_reader_line detail::rcu_reader_word{
+    atomic<std::uint64_t>{(std::uint64_t{1} << rcu_sequence_shift) | rcu_ready | 1}};
+
 namespace {
 
 using namespace detail;

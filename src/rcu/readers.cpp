@@ -48,9 +48,6 @@
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 
-constinit rcu_reader_line rcu_reader_word{
-    atomic<std::uint64_t>{(std::uint64_t{1} << rcu_sequence_shift) | rcu_ready | 1}};
-
 namespace {
 
 constinit task_words list_end{};  // ends each list
@@ -91,8 +88,8 @@ void push_arrival(task_words& t) noexcept {
   t.rcu_next.compare_exchange_relaxed(expected, first);
 }
 
-/// True if the exit hook will run: the caller is enlisted, and did not come so late, in a handler on
-/// the last instructions of a thread that was unknown till then, that nobody will call the hook.
+/// True if the exit hook will run: the caller is enlisted, and did not come so late, in a handler
+/// on the last instructions of a thread that was unknown till then, that nobody will call the hook.
 bool will_exit(const task_words& self) noexcept {
   platform::enlist();
   return self.life.load_relaxed() == static_cast<std::uint32_t>(task_life::enlisted) &&

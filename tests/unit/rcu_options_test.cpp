@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <filesystem>
 #include <string>
 
 #include "interlock/bottom_half.hpp"
@@ -168,6 +169,14 @@ class pretended_hardirq {
   pretended_hardirq& operator=(const pretended_hardirq&) = delete;
 };
 
+std::size_t threads_of_process() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& t : std::filesystem::directory_iterator{"/proc/self/task"}) {
+    ++count;
+  }
+  return count;
+}
+
 TEST(rcu_first_call, from_an_interrupt_is_run_after_the_next_operation_of_a_task) {
   const options_for_children options{"report=abort"};
   EXPECT_IN_CHILD(
@@ -181,10 +190,12 @@ TEST(rcu_first_call, from_an_interrupt_is_run_after_the_next_operation_of_a_task
       }),
       "");
   EXPECT_IN_CHILD(([] {
+                    const std::size_t threads_before = threads_of_process();
                     {
                       const pretended_hardirq irq;
                       call_rcu(*new rcu_head, free_head);
                       EXPECT_EQ(outstanding(), 1u);
+                      EXPECT_EQ(threads_of_process(), threads_before) << "none starts here";
                     }
                     rcu_barrier();
                     EXPECT_EQ(outstanding(), 0u);

@@ -124,6 +124,31 @@ TEST(rcu_reader, that_overlaps_with_others_does_not_starve_a_grace_period) {
   second.join();
 }
 
+/// A grace period waits for sections that began before it, however soon the next one follows: for
+/// two of a thread, if it had read the number just before it changed. (Without numbers it would
+/// have to meet the thread in the moment between two sections.)
+TEST(rcu_reader, that_enters_later_does_not_hold_up_a_grace_period) {
+  atomic<bool> stop{false};
+  atomic<std::uint64_t> sections{0};
+  kthread reader = start([&] {
+    while (!stop.load_relaxed()) {
+      const guard g{rcu};
+      sections.fetch_add_relaxed(1);
+      for (int i = 0; i < 1000 && !stop.load_relaxed(); ++i) platform::yield();
+    }
+  });
+  wait_until([&] { return sections.load_relaxed() != 0; });
+  std::uint64_t most = 0;
+  for (int i = 0; i < 20; ++i) {
+    const std::uint64_t before = sections.load_relaxed();
+    synchronize_rcu();
+    most = std::max(most, sections.load_relaxed() - before);
+  }
+  EXPECT_LE(most, 10u);  // naps of the updater included
+  stop.store_relaxed(true);
+  reader.join();
+}
+
 TEST(rcu_reader, threads_come_and_go_during_grace_periods) {
   atomic<bool> stop{false};
   kthread updater = start([&] {
