@@ -23,9 +23,11 @@
 /// before that has returned, and so on; each must be rung anew, which takes longer than the few
 /// instructions that remain.
 
+#include "interlock/detail/context_hooks.hpp"
 #include "interlock/irqflags.hpp"
 #include "interlock/report.hpp"
 #include "irq/descriptor.hpp"
+#include "irq/lifecycle.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 namespace {
@@ -100,6 +102,11 @@ void serve(cpu_words& cpu) noexcept {
 
 bool may_interrupt(const cpu_words& cpu) noexcept {
   return cpu.irqs_off.load_relaxed() == 0 && !in_hardirq();
+}
+
+[[gnu::constructor]] void install_hooks() noexcept {
+  platform::add_lifecycle_hook(irq_hook);
+  set_replay_hook(replay);
 }
 
 void run_nmi_nodes(cpu_descriptor& cpu) noexcept {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The irq layer's hooks: replay, thread exit, fork, shutdown.
+/// The irq layer's hooks: thread exit, fork, shutdown.
 ///
 /// In the child of a fork there is one CPU. Timers stay armed, lines keep their raises, and both
 /// are served once a service CPU runs again, which starts on need. Threaded halves are started
@@ -13,10 +13,7 @@
 
 #include "irq/lifecycle.hpp"
 
-#include "interlock/detail/context_hooks.hpp"
 #include "interlock/irqflags.hpp"
-#include "interlock_platform/lifecycle.hpp"
-#include "irq/descriptor.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 namespace {
@@ -46,18 +43,14 @@ void fork_child() noexcept {
   local_irq_restore(flags);
 }
 
-constinit platform::lifecycle_hook hook{platform::hook_order::irq,
-                                        cpu_exit,
-                                        fork_prepare,
-                                        fork_parent,
-                                        fork_child,
-                                        stop_service,
-                                        nullptr};
-
-[[gnu::constructor]] void install_hooks() noexcept {
-  platform::add_lifecycle_hook(hook);
-  set_replay_hook(replay);
-}
-
 }  // namespace
+
+constinit platform::lifecycle_hook irq_hook{platform::hook_order::irq,
+                                            cpu_exit,
+                                            fork_prepare,
+                                            fork_parent,
+                                            fork_child,
+                                            stop_service,
+                                            nullptr};
+
 }  // namespace interlock::inline INTERLOCK_PLATFORM::detail

@@ -3,10 +3,13 @@
 
 /// What each part of the irq layer does when a thread ends, the process forks, the library stops.
 
-#include "interlock/annotate.hpp"
-#include "interlock_platform/platform.hpp"
+#include "interlock_platform/lifecycle.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
+
+/// Installed by entry.cpp, without which nothing here is of use: so a static library never gives a
+/// program the one without the other.
+extern constinit platform::lifecycle_hook irq_hook;
 
 // cpu.cpp
 void cpu_exit() noexcept;
