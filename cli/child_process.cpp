@@ -35,6 +35,7 @@ int start(const std::vector<std::string>& words, const sigset_t& mask, ::pid_t& 
   sigset_t defaults;
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
+  sigaddset(&defaults, SIGXFSZ);
   ::posix_spawnattr_setsigdefault(&attributes, &defaults);
   const int code =
       ::posix_spawn(&child, arguments[0], &files, &attributes, arguments.data(), environ);

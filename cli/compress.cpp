@@ -38,6 +38,7 @@ class session {
   [[nodiscard]] maybe_failure run_once(link_style link, bool arm_all, const std::string& title);
   [[nodiscard]] maybe_failure check_fault() const;
   void report() const;
+  [[nodiscard]] std::string display_title(const std::string& run) const;
 
   const compress_options& options_;
   termination& signals_;
@@ -97,7 +98,7 @@ maybe_failure session::run_once(link_style link, bool arm_all, const std::string
   {
     at_signal.set_cancel([&work] { work.cancel(); });
     std::optional<progress_display> display;
-    if (!options_.quiet) display.emplace(work.progress(), title, input_.size());
+    if (!options_.quiet) display.emplace(work.progress(), display_title(title), input_.size());
     auto problem = work.run();
     at_signal.set_cancel(nullptr);
     if (problem) return problem;
@@ -124,9 +125,14 @@ maybe_failure session::run() {
   if (!options_.quiet) report();
   if (options_.verify) {
     if (auto problem = verify_output(options_.input, options_.output)) return problem;
-    if (!options_.quiet) fmt::print(stderr, "verified: decompressed, it is the input\n");
+    if (!options_.quiet) fmt::print("verified: decompressed, it is the input\n");
   }
   return {};
+}
+
+std::string session::display_title(const std::string& run) const {
+  const std::string file = input_.name().substr(input_.name().rfind('/') + 1);
+  return options_.links.size() > 1 ? file + ", " + run : file;
 }
 
 void session::report() const {
@@ -150,8 +156,8 @@ void session::report() const {
                   columns_.size() > 1 ? "" : fmt::format(", links by {}", columns_.front().title));
   text += format_table(columns_, peak_memory());
   if (!options_.trace.empty()) text += fmt::format("\ntrace: {}\n", options_.trace);
-  // Results are for people here; standard output may be the stream itself.
-  fmt::print(stderr, "{}", text);
+  // Standard output may be the stream itself.
+  fmt::print(options_.output == "-" ? stderr : stdout, "{}", text);
 }
 
 }  // namespace

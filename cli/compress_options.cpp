@@ -57,73 +57,90 @@ void choose_default_files(compress_options& options) {
   }
 }
 
+void add_compression_options(CLI::App& verb, compress_options& options) {
+  const std::string group = "Compression";
+  verb.add_option("-l,--level", options.level, "As zstd's (3)")
+      ->check(CLI::Range(zstd_level_min(), zstd_level_max()))
+      ->option_text("N")
+      ->group(group);
+  verb.add_option("--chunk-size", options.chunk_size,
+                  "Bytes, or with suffix KiB or MiB (by level and size of the input)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(std::uint64_t{1}, chunk_size_max))
+      ->option_text("SIZE")
+      ->group(group);
+  verb.add_flag("--frames", options.frames,
+                "Make each chunk a frame of its own, which decoders can work on apart")
+      ->group(group);
+  verb.add_flag("--verify", options.verify, "Decompress the output and compare it with the input")
+      ->group(group);
+}
+
+void add_pipeline_options(CLI::App& verb, compress_options& options) {
+  const std::string group = "Pipeline";
+  verb.add_option("-d,--devices", options.devices, "Software devices that compress (one per CPU)")
+      ->check(CLI::Range(1u, devices_max))
+      ->option_text("N")
+      ->group(group);
+  verb.add_option("-q,--queue-depth", options.queue_depth,
+                  "Chunks under way at a time, which bounds the memory (3 per device)")
+      ->check(CLI::Range(1u, queue_depth_max))
+      ->option_text("N")
+      ->group(group);
+  verb.add_option("--link", options.link,
+                  "Who carries a chunk from stage to stage: the devices, by memory or by\n"
+                  "callback; the submitting thread, by wait; or all of these in turn (memory)")
+      ->check(CLI::IsMember({"memory", "callback", "wait", "all"}))
+      ->option_text("memory|callback|wait|all")
+      ->group(group);
+  verb.add_option("--provider", options.provider,
+                  "Who reads and writes (auto: uring if it is there)")
+      ->check(CLI::IsMember({"auto", "uring", "pread"}))
+      ->option_text("auto|uring|pread")
+      ->group(group);
+  verb.add_flag("--arm-all", options.arm_all,
+                "Arm every fence, to measure what is saved by not doing so")
+      ->group(group);
+  verb.add_option("--watchdog", options.watchdog,
+                  "After which a fence is overdue (10 and more, by level and chunk size)")
+      ->check(CLI::PositiveNumber)
+      ->option_text("SECONDS")
+      ->group(group);
+}
+
+void add_measuring_options(CLI::App& verb, compress_options& options) {
+  const std::string group = "Looking into it";
+  verb.add_option("--trace", options.trace, "Write a Perfetto trace")
+      ->option_text("FILE")
+      ->group(group);
+  verb.add_flag("--compare", options.compare,
+                "Take turns with `zstd -T<devices>`: median and spread")
+      ->group(group);
+  verb.add_option("--runs", options.runs, "Runs of each for --compare, 7 or more (7)")
+      ->check(CLI::Range(7u, 1000u))
+      ->option_text("N")
+      ->group(group);
+  verb.add_option("--inject", options.inject,
+                  "A fault, to see what becomes of it: error, hang or stall, then\n"
+                  "[:device=N|read|write][,chunk=N][,time=MS]")
+      ->option_text("FAULT")
+      ->group(group);
+}
+
 }  // namespace
 
 void add_compress_options(CLI::App& verb, compress_options& options) {
   verb.add_option("INPUT", options.input,
-                  "A file, or - for standard input (the compiler's own cc1plus)");
+                  "A file, or - for standard input (the compiler's own cc1plus)")
+      ->option_text(" ");
   verb.add_option("-o,--output", options.output,
-                  "A file, or - for standard output (the input's name and .zst)");
+                  "A file, or - for standard output (the input's name and .zst)")
+      ->option_text("FILE");
   verb.add_flag("-f,--force", options.force, "Replace the output; write to a terminal");
   verb.add_flag("-Q,--quiet", options.quiet, "Print errors only");
-
-  const std::string group = "Compression";
-  verb.add_option("-l,--level", options.level, "As zstd's")
-      ->check(CLI::Range(zstd_level_min(), zstd_level_max()))
-      ->capture_default_str()
-      ->group(group);
-  verb.add_option("--chunk-size", options.chunk_size,
-                  "Bytes, with suffix KiB or MiB (by level and size of the input)")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(std::uint64_t{1}, chunk_size_max))
-      ->group(group);
-  verb.add_flag("--frames", options.frames,
-                "Make each chunk a frame of its own; decoders can work on them in parallel")
-      ->group(group);
-  verb.add_flag("--verify", options.verify, "Decompress the output and compare it with the input")
-      ->group(group);
-
-  const std::string devices = "Pipeline";
-  verb.add_option("-d,--devices", options.devices, "Software devices that compress (one per CPU)")
-      ->check(CLI::Range(1u, devices_max))
-      ->group(devices);
-  verb.add_option("-q,--queue-depth", options.queue_depth,
-                  "Chunks under way at a time; bounds the memory (3 per device)")
-      ->check(CLI::Range(1u, queue_depth_max))
-      ->group(devices);
-  verb.add_option("--link", options.link,
-                  "Who carries a chunk to the next stage: a device by memory "
-                  "or callback, or the submitter by wait; or all, in turn")
-      ->check(CLI::IsMember({"memory", "callback", "wait", "all"}))
-      ->capture_default_str()
-      ->group(devices);
-  verb.add_option("--provider", options.provider, "Who reads and writes")
-      ->check(CLI::IsMember({"auto", "uring", "pread"}))
-      ->capture_default_str()
-      ->group(devices);
-  verb.add_flag("--arm-all", options.arm_all,
-                "Arm every fence, to measure what is saved by not doing so")
-      ->group(devices);
-  verb.add_option("--watchdog", options.watchdog,
-                  "Seconds after which a fence is overdue (10 and more, by chunk size)")
-      ->check(CLI::PositiveNumber)
-      ->group(devices);
-
-  const std::string measuring = "Looking into it";
-  verb.add_option("--trace", options.trace, "Write a Perfetto trace to this file")
-      ->group(measuring);
-  verb.add_flag("--compare", options.compare,
-                "Take turns with `zstd -T<devices>`: median and spread")
-      ->group(measuring);
-  verb.add_option("--runs", options.runs, "Runs of each for --compare")
-      ->check(CLI::Range(7u, 1000u))
-      ->capture_default_str()
-      ->group(measuring);
-  verb.add_option(
-          "--inject", options.inject,
-          "error|hang|stall[:device=N|read|write][,chunk=N][,time=MS]: a fault, to see what "
-          "becomes of it")
-      ->group(measuring);
+  add_compression_options(verb, options);
+  add_pipeline_options(verb, options);
+  add_measuring_options(verb, options);
   verb.footer(examples);
 }
 

@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
 
   CLI::App app{description, "interlock"};
   app.footer(footer);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   app.set_version_flag("--version", std::string{"interlock "} + interlock_version_string());
   app.get_formatter()->column_width(34);
 
@@ -46,6 +46,10 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& problem) {
     // Help and version come this way too.
     return app.exit(problem) == 0 ? exit_status::success : exit_status::usage;
+  }
+  if (app.get_subcommands().empty()) {
+    fmt::print(stderr, "{}\ninterlock: a verb is wanted\n", app.help());
+    return exit_status::usage;
   }
   if (info_verb.parsed()) return info(about);
   return compress(to_compress, signals);

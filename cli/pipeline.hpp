@@ -106,6 +106,7 @@ class pipeline {
   [[nodiscard]] bool has_chunk(std::uint64_t chunk) const noexcept;
 
   // pipeline_waiting.cpp: the run in which the submitting thread carries the links.
+  struct waiting_run;
   [[nodiscard]] maybe_failure run_waiting();
 
   // pipeline_stages.cpp: one chunk.
@@ -146,6 +147,7 @@ class pipeline {
   ktime elapsed_{};
   std::uint64_t submitter_wakes_ = 0;
   std::uint64_t submitter_link_wakes_ = 0;
+  std::uint64_t service_sleeps_ = 0;
 
   // Last, so that they end first (I2).
   std::unique_ptr<device_queue> read_queue_;

@@ -113,7 +113,7 @@ failure pipeline::explain_overdue(slot& s) {
 /// After a failure: lets finish what does not depend on it, cancels the rest. Says what became of
 /// the chunks first..end-1.
 std::string pipeline::settle(std::uint64_t first, std::uint64_t end) {
-  std::size_t completed = 0, cancelled = 0, pending = 0;
+  std::size_t completed = 0, failed = 0, pending = 0;
   const bool interrupted = stop_.load_acquire() != 0;
   const deadline until = deadline_after(interrupted ? ktime{} : settle_time);
   for (std::uint64_t chunk = first; chunk < end; ++chunk) {
@@ -121,7 +121,7 @@ std::string pipeline::settle(std::uint64_t first, std::uint64_t end) {
       if (!fence) continue;
       if (!interrupted) (void)fence->wait_until(until);
       const int status = fence->status();
-      ++(status == 0 ? pending : status > 0 ? completed : cancelled);
+      ++(status == 0 ? pending : status > 0 ? completed : failed);
     }
   }
   stop_.store_seq_cst(1);
@@ -129,8 +129,8 @@ std::string pipeline::settle(std::uint64_t first, std::uint64_t end) {
   drain(first, end);
   if (interrupted) return {};
   return fmt::format(
-      "\n  of the fences under way then, {} completed, {} failed with it, {} were cancelled",
-      completed, cancelled, pending);
+      "\n  fences under way: {} completed all the same, {} failed with it, {} were cancelled",
+      completed, failed, pending);
 }
 
 void pipeline::drain(std::uint64_t first, std::uint64_t end) noexcept {

@@ -24,6 +24,13 @@ std::size_t terminal_width() noexcept {
   return size.ws_col;
 }
 
+/// Replaces the terminal's line.
+void print_over(std::string line, std::size_t width) {
+  if (line.size() >= width) line.resize(width - 1);
+  fmt::print(stderr, "\r{}\x1b[K", line);
+  std::fflush(stderr);
+}
+
 }  // namespace
 
 progress_display::progress_display(const pipeline_progress& progress, std::string title,
@@ -74,19 +81,14 @@ void progress_display::draw_bar(std::size_t width, double seconds) const {
   } else {
     const double part = std::min(1.0, double(in) / double(*total_));
     const std::string percent = fmt::format("{:3.0f} %", 100 * part);
-    // Title, bar, percent, figures; the bar takes what is left, and goes first where room is short.
+    // Title, bar, percent, figures; the bar takes what is left.
     const std::size_t others = title_.size() + percent.size() + right.size() + 8;
     const std::size_t room = width > others ? std::min<std::size_t>(width - others, 40) : 0;
-    std::string bar;
-    if (room >= 8) {
-      const auto full = static_cast<std::size_t>(part * double(room));
-      bar = fmt::format("[{:-<{}}]  ", std::string(full, '#'), room);
-    }
-    line = fmt::format("{}  {}{}  {}", title_, bar, percent, right);
+    if (room < 8) return print_over(fmt::format("{}  {}", title_, percent), width);
+    const std::string full(static_cast<std::size_t>(part * double(room)), '#');
+    line = fmt::format("{}  [{:-<{}}]  {}  {}", title_, full, room, percent, right);
   }
-  if (line.size() >= width) line.resize(width - 1);
-  fmt::print(stderr, "\r{}\x1b[K", line);
-  std::fflush(stderr);
+  print_over(std::move(line), width);
 }
 
 void progress_display::print_line(double seconds) const {

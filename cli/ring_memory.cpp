@@ -2,7 +2,6 @@
 #include "ring_memory.hpp"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
 
@@ -15,30 +14,23 @@ error last_error() noexcept { return static_cast<error>(errno); }
 }  // namespace
 
 result<void> ring_memory::open(std::size_t size) noexcept {
-  const int fd = ::memfd_create("interlock-chunks", MFD_CLOEXEC);
-  if (fd < 0) return last_error();
-  error failure{};
-  void* base = MAP_FAILED;
-  if (::ftruncate(fd, static_cast<off_t>(size)) != 0) {
-    failure = last_error();
-  } else {
-    base = ::mmap(nullptr, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) failure = last_error();
+  // Addresses for both halves, so that nothing else comes between them.
+  void* const space =
+      ::mmap(nullptr, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (space == MAP_FAILED) return last_error();
+  std::byte* const first = static_cast<std::byte*>(space);
+  // Shared memory without a file: no limit on files is in the way. An old size of 0 makes mremap
+  // map the same pages once more.
+  if (::mmap(first, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+          MAP_FAILED ||
+      ::mremap(first, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, first + size) == MAP_FAILED) {
+    const error why = last_error();
+    ::munmap(space, 2 * size);
+    return why;
   }
-  for (std::size_t half = 0; half < 2 && failure == error{}; ++half) {
-    std::byte* const to = static_cast<std::byte*>(base) + half * size;
-    if (::mmap(to, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
-      failure = last_error();
-    }
-  }
-  ::close(fd);
-  if (failure == error{}) {
-    base_ = static_cast<std::byte*>(base);
-    size_ = size;
-    return {};
-  }
-  if (base != MAP_FAILED) ::munmap(base, 2 * size);
-  return failure;
+  base_ = first;
+  size_ = size;
+  return {};
 }
 
 ring_memory::~ring_memory() {

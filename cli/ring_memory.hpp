@@ -17,7 +17,7 @@ class ring_memory {
   ring_memory& operator=(const ring_memory&) = delete;
   ~ring_memory();
 
-  /// `size` is a multiple of the page size. Errors: those of memfd_create, ftruncate and mmap.
+  /// `size` is a multiple of the page size. Errors: those of mmap(2) and mremap(2).
   [[nodiscard]] result<void> open(std::size_t size) noexcept;
 
   /// `offset` is in 0..size. The `size` bytes before the result are the ring's bytes before it.

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstdlib>
+#include <cstdio>
 #include <utility>
 
 #include "failure.hpp"
@@ -33,6 +33,7 @@ termination::termination() {
   }
   ::pthread_sigmask(SIG_BLOCK, &watched_, &inherited_);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
   signal_fd_ = ::signalfd(-1, &watched_, SFD_CLOEXEC);
   stop_fd_ = ::eventfd(0, EFD_CLOEXEC);
   if (signal_fd_ < 0 || stop_fd_ < 0) {
@@ -78,6 +79,7 @@ void termination::end_process(int number) {
     const std::lock_guard hold{lock_};
     if (abandon_) abandon_();
   }
+  fmt::print(stderr, "\ninterlock: ended by signal {}\n", number);
   ::_exit(exit_status::signal_base + number);
 }
 

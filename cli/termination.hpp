@@ -2,7 +2,8 @@
 #pragma once
 
 /// SIGINT, SIGTERM and SIGHUP: a thread takes them, has the running work cancelled, and ends the
-/// process itself if that takes too long. SIGPIPE is ignored: it comes as an error of the write.
+/// process itself if that takes too long. SIGPIPE and SIGXFSZ are ignored: they come
+/// as errors of the write.
 ///
 /// Signals that were ignored when the program began stay so (nohup, background jobs).
 

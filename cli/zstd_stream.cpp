@@ -5,6 +5,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 // The block-wise calls that libzstd's own multi-threaded compressor is made of.
 #define ZSTD_STATIC_LINKING_ONLY
@@ -70,6 +71,22 @@ void write_frame_header(std::byte* to, std::size_t reach) noexcept {
   to[5] = window_descriptor(reach);
 }
 
+/// The smallest and the largest chunk that `make_chunk_plan` chooses by itself. Small chunks keep
+/// the devices even, but each takes in its history first: what that costs depends on the match
+/// finder.
+std::pair<std::size_t, std::size_t> chunk_range(const ZSTD_compressionParameters& finder) noexcept {
+  const std::size_t window = std::size_t{1} << finder.windowLog;
+  std::size_t least = window * 3 / 8;
+  std::size_t most = window;
+  if (finder.strategy >= ZSTD_greedy) least = window / 2;
+  if (finder.strategy >= ZSTD_btlazy2) {
+    least = window;
+    most = window * 4;
+  }
+  least = std::clamp(least, chunk_min, reach_max / 2);
+  return {least, std::clamp(most, least, reach_max / 2)};
+}
+
 }  // namespace
 
 bool zstd_has_sections() noexcept { return INTERLOCK_ZSTD_SECTIONS != 0; }
@@ -84,28 +101,23 @@ std::size_t zstd_chunk_bound(std::size_t chunk) noexcept {
 
 chunk_plan make_chunk_plan(int level, zstd_framing framing, std::optional<std::size_t> chunk,
                            std::optional<std::uint64_t> input) noexcept {
-  const ZSTD_compressionParameters cut = parameters_of(level).cParams;
-  const std::size_t window = std::size_t{1} << cut.windowLog;
-  const bool trees = cut.strategy >= ZSTD_btlazy2;  // these pay for history as for content
+  const ZSTD_compressionParameters finder = parameters_of(level).cParams;
+  const std::size_t window = std::size_t{1} << finder.windowLog;
   chunk_plan plan{framing, 0, 0};
   if (chunk) {
     plan.chunk = round_up(std::max<std::size_t>(*chunk, 1), page);
   } else if (framing == zstd_framing::frames) {
-    plan.chunk = std::max(std::size_t{1} << 20, window * 4);  // as `zstd -T` cuts
-  } else {
-    const std::size_t least = std::max(chunk_min, trees ? window / 2 : window * 3 / 8);
-    const std::size_t most = std::max(least, trees ? std::min(window * 2, reach_max / 2) : window);
-    const std::uint64_t even = input.value_or(UINT64_MAX) / chunks_wanted;
     plan.chunk =
-        std::clamp(static_cast<std::size_t>(std::min<std::uint64_t>(even, most)), least, most);
-    plan.chunk = round_up(plan.chunk, 16 * page);
+        std::max(std::size_t{1} << 20, std::min(window * 4, reach_max));  // as `zstd -T` cuts
+  } else {
+    const auto [least, most] = chunk_range(finder);
+    const std::uint64_t even =
+        std::min<std::uint64_t>(input.value_or(most * chunks_wanted) / chunks_wanted, most);
+    plan.chunk = round_up(std::max(static_cast<std::size_t>(even), least), 16 * page);
   }
-  if (framing == zstd_framing::sections) {
-    const std::size_t reach = cut.strategy <= ZSTD_dfast ? window : window / 2;
-    plan.history = chunk ? reach : std::min(reach, 2 * plan.chunk);
-    // Decoders refuse frames that reach back further.
-    if (plan.chunk + plan.history > reach_max) plan.history = 0;
-  }
+  // With the whole window before it a chunk misses nothing that an undivided stream would find.
+  // Decoders refuse frames that reach back further than `reach_max`.
+  if (framing == zstd_framing::sections && plan.chunk + window <= reach_max) plan.history = window;
   return plan;
 }
 
