@@ -23,7 +23,11 @@ using interlock::test::make_line_on;
 using interlock::test::request;
 using interlock::test::spinning_cpu;
 
-class irq_fork : public interlock::test::report_test {};
+class irq_fork : public interlock::test::report_test {
+#if defined(__SANITIZE_THREAD__)
+  void SetUp() override { GTEST_SKIP() << "TSan starts no threads in the child of a fork"; }
+#endif
+};
 
 /// Runs `body` in a child; true if it returned 0. The child ends without the parent's atexit work.
 template <class Body>
