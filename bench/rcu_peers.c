@@ -19,7 +19,8 @@
 #include <urcu/urcu-bp.h>
 #include <urcu/urcu-memb.h>
 
-// One header serves the callbacks of all flavours, and declares those of the first that includes it.
+// One header serves the callbacks of all flavours, and declares those of the first that includes
+// it.
 void urcu_memb_call_rcu(struct rcu_head* head, void (*func)(struct rcu_head* head));
 void urcu_memb_barrier(void);
 

@@ -32,8 +32,7 @@
 #define INTERLOCK_TRY_ACQUIRE(...) INTERLOCK_THREAD_ATTRIBUTE(try_acquire_capability(__VA_ARGS__))
 #define INTERLOCK_ASSERT_CAPABILITY(x) INTERLOCK_THREAD_ATTRIBUTE(assert_capability(x))
 /// The function's own body is not analysed; say why beside each use.
-#define INTERLOCK_NO_THREAD_SAFETY_ANALYSIS \
-  INTERLOCK_THREAD_ATTRIBUTE(no_thread_safety_analysis)
+#define INTERLOCK_NO_THREAD_SAFETY_ANALYSIS INTERLOCK_THREAD_ATTRIBUTE(no_thread_safety_analysis)
 
 /// Exported from the shared library.
 #define INTERLOCK_API [[gnu::visibility("default")]]

@@ -14,9 +14,8 @@
 /// - Code that must run for a fence to signal MUST NOT allocate with sleeping, take a lock that is
 ///   held across a fence wait, or be user-decided. Mark it with `guard g{signalling}`.
 /// - The signaller MUST hold a reference across `signal`.
-/// - Ops with neither `wait` nor `release` are detached at the signal, so that the fence outlives
-/// the
-///   module of its maker; otherwise the maker must outlive the fence by a grace period.
+/// - Ops with neither `wait` nor `release` are detached at the signal: the fence then outlives the
+///   module of its maker. Otherwise the maker must outlive the fence by a grace period.
 ///
 /// Callbacks run once, in the signaller's context, in order of addition, under the fence's lock
 /// with interrupts off. They MUST NOT sleep, nor call what takes the same fence's lock. They MAY
@@ -26,9 +25,8 @@
 ///   while `signaled` is clear, and changes under `lock` only. I3. A list that is not empty implies
 ///   `enable_signal`. I4. Of the union, one member is alive: the list until the signal, then the
 ///   timestamp, then the RCU head.
-/// Ordering: [E1] signal is a seq_cst RMW of `flags`, [E2] so is arming: signal without a lock
-/// succeeds
-///   only if nobody has armed; else it takes the lock, where the list cannot be missed.
+/// Ordering: [E1] signal is a seq_cst RMW of `flags`, [E2] so is arming: without a lock a signal
+///   succeeds only if nobody has armed; else it takes the lock, where the list cannot be missed.
 ///   [E3] signal releases what the work wrote and the error; [E4] is_signaled acquires it.
 /// Source: Linux drivers/dma-buf/dma-fence.c and its "fence cross-driver contract" (semantics).
 

@@ -59,11 +59,11 @@ class guard<no_preempt_t> {
   ~guard() { preempt_enable(); }
 };
 
-guard(irqsave_t) -> guard<irqsave_t>;
-guard(irqsave_t, location) -> guard<irqsave_t>;
-guard(mask_bh_t) -> guard<mask_bh_t>;
-guard(mask_bh_t, location) -> guard<mask_bh_t>;
-guard(no_preempt_t) -> guard<no_preempt_t>;
-guard(no_preempt_t, location) -> guard<no_preempt_t>;
+guard(irqsave_t)->guard<irqsave_t>;
+guard(irqsave_t, location)->guard<irqsave_t>;
+guard(mask_bh_t)->guard<mask_bh_t>;
+guard(mask_bh_t, location)->guard<mask_bh_t>;
+guard(no_preempt_t)->guard<no_preempt_t>;
+guard(no_preempt_t, location)->guard<no_preempt_t>;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -59,5 +59,5 @@ inline void list_replace_init(list_head& from, list_head& to) noexcept {
 }  // namespace interlock
 
 /// The object of type `type` whose member `member` is `*pointer`. `type` is standard layout.
-#define INTERLOCK_CONTAINER_OF(pointer, type, member)                           \
+#define INTERLOCK_CONTAINER_OF(pointer, type, member) \
   (reinterpret_cast<type*>(reinterpret_cast<char*>(pointer) - offsetof(type, member)))

@@ -29,7 +29,8 @@ INTERLOCK_API void might_sleep_failed(location where) noexcept;
 /// Under the action `log` at most one such report a second is printed, as in the kernel.
 /// Context: any; the report says what forbids the sleep and where that context was entered.
 inline void might_sleep(location where = location::current()) noexcept {
-  if (!sleep_allowed()) [[unlikely]] detail::might_sleep_failed(where);
+  if (!sleep_allowed()) [[unlikely]]
+    detail::might_sleep_failed(where);
 }
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -25,7 +25,8 @@ struct refcount {
   /// The caller holds a reference already. Order: none needed.
   void get() noexcept {
     const std::uint32_t old = count.fetch_add_relaxed(1);
-    if (old >= limit) [[unlikely]] count.store_relaxed(saturated);
+    if (old >= limit) [[unlikely]]
+      count.store_relaxed(saturated);
   }
 
   /// Takes a reference unless the count has reached 0. Order: acquire on success is not needed by
@@ -42,7 +43,8 @@ struct refcount {
   /// Order: [R1] release, and acquire for the last: all uses of the object happen before its end.
   [[nodiscard]] bool put() noexcept {
     const std::uint32_t old = count.fetch_sub_acq_rel(1);  // [R1] pairs with itself
-    if (old > limit) [[unlikely]] count.store_relaxed(saturated);
+    if (old > limit) [[unlikely]]
+      count.store_relaxed(saturated);
     return old == 1;
   }
 
@@ -64,8 +66,8 @@ class ref_ptr {
   }
   ref_ptr(ref_ptr&& other) noexcept : object_{std::exchange(other.object_, nullptr)} {}
   template <class U>
-    requires std::is_convertible_v<U*, T*>
-  ref_ptr(ref_ptr<U> other) noexcept : object_{other.release()} {}  // NOLINT: implicit, as a pointer
+  requires std::is_convertible_v<U*, T*> ref_ptr(ref_ptr<U> other)
+  noexcept : object_{other.release()} {}  // NOLINT: implicit, as a pointer
   ref_ptr& operator=(ref_ptr other) noexcept {
     std::swap(object_, other.object_);
     return *this;

@@ -45,8 +45,7 @@ class [[nodiscard]] result {
   }
   constexpr result(unexpected<interlock::error> e) noexcept
       : error_{e.error()}, has_value_{false} {}
-  constexpr result(interlock::error e) noexcept
-    requires(!std::is_same_v<T, interlock::error>)
+  constexpr result(interlock::error e) noexcept requires(!std::is_same_v<T, interlock::error>)
       : error_{e}, has_value_{false} {}
   // NOLINTEND(google-explicit-constructor)
 
@@ -138,8 +137,8 @@ class [[nodiscard]] result<void> {
 }  // namespace interlock
 
 /// Returns the error of `expression` (a `result`) from the calling function, if there is one.
-#define INTERLOCK_TRY(expression)                                              \
-  do {                                                                         \
-    if (auto interlock_try_result = (expression); !interlock_try_result)       \
-      return ::interlock::unexpected{interlock_try_result.error()};            \
+#define INTERLOCK_TRY(expression)                                        \
+  do {                                                                   \
+    if (auto interlock_try_result = (expression); !interlock_try_result) \
+      return ::interlock::unexpected{interlock_try_result.error()};      \
   } while (false)

@@ -86,8 +86,7 @@ INTERLOCK_API void intrusive_get(seqno_timeline& timeline) noexcept;
 INTERLOCK_API void intrusive_put(seqno_timeline& timeline) noexcept;
 
 /// `ops` outlive the timeline. Without an arm op the service CPU is started.
-/// Errors: not_enough_memory; invalid_argument (an op or the cell is missing, or a poll interval
-/// that
+/// Errors: not_enough_memory; invalid_argument (an op or the cell is missing, or the poll interval
 ///         is not positive); those of service_cpu. Context: task.
 [[nodiscard]] INTERLOCK_API result<ref_ptr<seqno_timeline>> make_seqno_timeline(
     const seqno_timeline_ops& ops, void* cookie, ref_ptr<seqno_buffer> buffer, std::size_t cell,

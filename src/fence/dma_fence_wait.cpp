@@ -6,10 +6,9 @@
 ///   (in remove_callback) before it returns: so neither the callback nor the task ends while it is
 ///   being called. What is left of the wake after the lock knows both by address only, see
 ///   fence_waiter.hpp.
-/// Ordering:   the two-sided rule of task.hpp. The waiter announces its state [W1], then looks at
-/// the
-///             flag; the signaller sets the flag, then wakes, which begins with a barrier [W2].
-/// Contexts:   task, may sleep.
+/// Ordering: the two-sided rule of task.hpp. The waiter announces its state [W1], then looks at the
+///   flag; the signaller sets the flag, then wakes, which begins with a barrier [W2].
+/// Contexts: task, may sleep.
 
 #include <cstdlib>
 

@@ -5,9 +5,8 @@
 /// Invariants, lock order, ordering [Q1] to [Q6]: seqno_timeline.hpp. Further:
 ///   I6. A fence is on a list (`armed`, or the processor's own) from arming until it is signalled
 ///       by process; its node is touched under the timeline's lock, then by the processor alone.
-///   I7. Whoever finds `settled` set by another leaves the fence to that one, who signals it
-///   without
-///       delay: in the core (a peek or an arming that said "done"), or in signal_all().
+///   I7. Whoever finds `settled` set by another leaves the fence to that one, who signals it at
+///       once: in the core (a peek or an arming that said "done"), or in signal_all().
 /// Contexts: any but NMI. Only make_seqno_fence allocates.
 
 #include <cstdlib>

@@ -4,9 +4,8 @@
 /// What a seqno timeline is made of; for the sources of this folder.
 ///
 /// Invariants:
-///   I1. `armed` holds the armed fences in seqno order, equal ones in order of arming;
-///   `armed_count`
-///       is their number. Each has a reference that belongs to the list.
+///   I1. `armed` holds the armed fences in seqno order, equal ones in order of arming; their
+///       number is `armed_count`. Each has a reference that belongs to the list.
 ///   I2. One thread at a time signals what it took off the list (`processing`); who finds it busy
 ///       sets `look_again` and leaves. So fences are signalled in the order of the list, though the
 ///       lock is not held meanwhile.

@@ -3,10 +3,9 @@
 /// The word itself: storing it, ringing, and sleeping on it, without any fence.
 ///
 /// Ordering: [Q1] to [Q4] of seqno_buffer.hpp and seqno_timeline.hpp.
-/// Hostile memory: what a peer writes into a cell costs its readers time, no more. A false
-/// `waiters`
-///   makes the producer ring in vain, or not ring: hence the bounded sleep. A doorbell that never
-///   rests keeps a sleeper awake. A false value ends a wait, or does not.
+/// Hostile memory: what a peer writes into a cell costs its readers time, no more. A false count of
+///   waiters makes the producer ring in vain, or not ring: hence the bounded sleep. A doorbell that
+///   never rests keeps a sleeper awake. A false value ends a wait, or does not.
 
 #include "fence/fence_report.hpp"
 #include "fence/seqno_timeline.hpp"

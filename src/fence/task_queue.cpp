@@ -3,16 +3,14 @@
 /// The executor that a task drains.
 ///
 /// Invariants: I1. `posting_` counts whoever is inside post or stop. A post raises it before its
-/// work
-///                 can be taken, so that who has run that work, and then finds 0, knows that nobody
-///                 touches the queue, or the task of run(), any more.
-/// Ordering:   [J1] a post pushes (seq_cst), then looks for a sleeper; its wake begins with a
-/// barrier
-///                  [W2]. [J2] run() names itself, announces its state [W1], then looks at the
-///                  queue.
-///             Either the post finds the sleeper, or the sleeper finds the work.
-///             [J3] leaving releases, [J4] waiting for the last to leave acquires.
-/// Contexts:   post and stop any but NMI, the rest task.
+///   work can be taken, so that who has run that work, and then finds 0, knows that nobody touches
+///   the queue, or the task of run(), any more.
+/// Ordering:
+///   [J1] a post pushes (seq_cst), then looks for a sleeper; its wake begins with a barrier [W2].
+///   [J2] run() names itself, announces its state [W1], then looks at the queue.
+///   Either the post finds the sleeper, or the sleeper finds the work.
+///   [J3] leaving releases, [J4] waiting for the last to leave acquires.
+/// Contexts: post and stop any but NMI, the rest task.
 
 #include "interlock/coroutine.hpp"
 #include "interlock/task.hpp"

@@ -42,8 +42,8 @@ inline constexpr std::uint32_t parked_bit = 1u << 31;
 /// Makes `t` the calling thread's task; takes over the reference. Pre: the thread has none.
 void adopt_task(task& t) noexcept;
 
-/// The first half of `wake_up_state`: the task goes on, but if it had parked it needs an unpark yet.
-/// For who holds a lock that the woken task takes next: it would be woken to wait again.
+/// The first half of `wake_up_state`: the task goes on, but if it had parked it needs an unpark
+/// yet. For who holds a lock that the woken task takes next: it would be woken to wait again.
 struct begun_wake {
   bool woke;
   /// What to unpark, by address: the task may be gone by then. Null if it was awake.

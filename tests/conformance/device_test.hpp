@@ -19,6 +19,15 @@ namespace conformance {
 
 using namespace interlock;
 
+/// ThreadSanitizer ends a child of fork that starts a thread, as the library does there on need.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool thread_sanitizer = true;
+#elif defined(__has_feature)
+inline constexpr bool thread_sanitizer = __has_feature(thread_sanitizer);
+#else
+inline constexpr bool thread_sanitizer = false;
+#endif
+
 /// Long enough for a loaded machine under a sanitizer; nothing waits that long if all is well.
 inline deadline patience() { return deadline_after(std::chrono::seconds{60}); }
 

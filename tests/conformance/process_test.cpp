@@ -33,6 +33,7 @@ int check_child(std::unique_ptr<device_queue>& queue, const ref_ptr<dma_fence>& 
 }  // namespace conformance
 
 CONFORMANCE(process, a_child_of_fork_has_no_device) {
+  if (thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer allows no threads in a child of fork";
   auto queue = test.open();
   const auto gate = make_gate();
   job first = nop(), second = nop_after(gate);

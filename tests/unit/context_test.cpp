@@ -30,24 +30,33 @@ constexpr std::uint32_t hard = hardirq_offset;
 // An NMI counts as a hard interrupt too, as in the kernel's nmi_enter().
 constexpr std::uint32_t nmi = nmi_offset + hardirq_offset;
 
-//   preempt, interrupts, irqs off, rcu |      atomic  hard   soft  serving  irq   nmi   task  preemptible sleep
+//   preempt, interrupts, irqs off, rcu |      atomic  hard   soft  serving  irq   nmi   task
+//   preemptible sleep
 constexpr context contexts[] = {
-    {"task", 0, 0, false, 0,                 false, false, false, false, false, false, true,  true,  true},
-    {"preempt off", 1, 0, false, 0,          true,  false, false, false, false, false, true,  false, false},
-    {"preempt off, nested", 255, 0, false, 0, true, false, false, false, false, false, true,  false, false},
-    {"irqs off", 0, 0, true, 0,              false, false, false, false, false, false, true,  false, false},
-    {"rcu reader", 0, 0, false, 1,           false, false, false, false, false, false, true,  true,  false},
-    {"bh off", 0, bh_off, false, 0,          true,  false, true,  false, true,  false, true,  false, false},
-    {"bh off, nested", 0, 3 * bh_off, false, 0, true, false, true, false, true, false, true,  false, false},
-    {"softirq", 0, serving, false, 0,        true,  false, true,  true,  true,  false, false, false, false},
-    {"softirq, bh off", 0, serving + bh_off, false, 0, true, false, true, true, true, false, false, false, false},
-    {"hardirq", 0, hard, true, 0,            true,  true,  false, false, true,  false, false, false, false},
-    {"hardirq, irqs on", 0, hard, false, 0,  true,  true,  false, false, true,  false, false, false, false},
-    {"hardirq in softirq", 0, hard + serving, true, 0, true, true, true, true, true, false, false, false, false},
-    {"hardirq in bh off", 0, hard + bh_off, true, 0, true, true, true, false, true, false, false, false, false},
-    {"nested hardirq", 0, 2 * hard, true, 0, true,  true,  false, false, true,  false, false, false, false},
-    {"nmi", 0, nmi, true, 0,                 true,  true,  false, false, true,  true,  false, false, false},
-    {"nmi in hardirq", 1, nmi + hard, true, 0, true, true, false, false, true,  true,  false, false, false},
+    {"task", 0, 0, false, 0, false, false, false, false, false, false, true, true, true},
+    {"preempt off", 1, 0, false, 0, true, false, false, false, false, false, true, false, false},
+    {"preempt off, nested", 255, 0, false, 0, true, false, false, false, false, false, true, false,
+     false},
+    {"irqs off", 0, 0, true, 0, false, false, false, false, false, false, true, false, false},
+    {"rcu reader", 0, 0, false, 1, false, false, false, false, false, false, true, true, false},
+    {"bh off", 0, bh_off, false, 0, true, false, true, false, true, false, true, false, false},
+    {"bh off, nested", 0, 3 * bh_off, false, 0, true, false, true, false, true, false, true, false,
+     false},
+    {"softirq", 0, serving, false, 0, true, false, true, true, true, false, false, false, false},
+    {"softirq, bh off", 0, serving + bh_off, false, 0, true, false, true, true, true, false, false,
+     false, false},
+    {"hardirq", 0, hard, true, 0, true, true, false, false, true, false, false, false, false},
+    {"hardirq, irqs on", 0, hard, false, 0, true, true, false, false, true, false, false, false,
+     false},
+    {"hardirq in softirq", 0, hard + serving, true, 0, true, true, true, true, true, false, false,
+     false, false},
+    {"hardirq in bh off", 0, hard + bh_off, true, 0, true, true, true, false, true, false, false,
+     false, false},
+    {"nested hardirq", 0, 2 * hard, true, 0, true, true, false, false, true, false, false, false,
+     false},
+    {"nmi", 0, nmi, true, 0, true, true, false, false, true, true, false, false, false},
+    {"nmi in hardirq", 1, nmi + hard, true, 0, true, true, false, false, true, true, false, false,
+     false},
 };
 
 class truth_table : public ::testing::TestWithParam<context> {

@@ -75,10 +75,12 @@ TEST_F(two_copies, use_different_signals_on_the_same_thread) {
 }
 
 TEST_F(two_copies, have_readers_of_their_own) {
-  read([](void*) {
-    EXPECT_FALSE(rcu_read_lock_held()) << "the reader is the other copy's";
-    synchronize_rcu();  // does not wait for it
-  }, nullptr);
+  read(
+      [](void*) {
+        EXPECT_FALSE(rcu_read_lock_held()) << "the reader is the other copy's";
+        synchronize_rcu();  // does not wait for it
+      },
+      nullptr);
 }
 
 TEST_F(two_copies, contexts_are_counted_by_each) {

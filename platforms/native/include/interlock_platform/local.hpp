@@ -32,11 +32,11 @@ inline task_words& this_task() noexcept { return this_thread.task; }
 INTERLOCK_API void enlist() noexcept;
 
 /// True if the caller is in a signal handler, or if that cannot be told (a stack without unwind
-/// tables). A handler may stand anywhere on its thread, also behind the last point at which enlist()
-/// can arrange for the exit hooks: who would leave a trace of the thread elsewhere asks first.
-/// False in a handler during which no signal at all is blocked (SA_NODEFER and an empty sa_mask).
-/// Context: any, NMI included; async-signal-safe. A system call, and a walk up the stack if any
-/// signal is blocked.
+/// tables). A handler may stand anywhere on its thread, also behind the last point at which
+/// enlist() can arrange for the exit hooks: who would leave a trace of the thread elsewhere asks
+/// first. False in a handler during which no signal at all is blocked (SA_NODEFER and an empty
+/// sa_mask). Context: any, NMI included; async-signal-safe. A system call, and a walk up the stack
+/// if any signal is blocked.
 [[nodiscard]] INTERLOCK_API bool may_be_in_signal_handler() noexcept;
 
 /// The number of processors on which this process may run, at least 1.
