@@ -30,7 +30,7 @@ namespace {
 
 constexpr std::size_t frames_max = 32;
 constexpr std::size_t assembly_size = 16 * 1024;
-constexpr ktime patience = std::chrono::milliseconds{500};
+constexpr ktime patience = std::chrono::seconds{5};
 constexpr int action_unset = -1;
 
 constinit atomic<std::uint32_t> floor_word{0};

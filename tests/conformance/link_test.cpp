@@ -87,14 +87,20 @@ CONFORMANCE(link, all_waits_of_a_job_count) {
   work.waits[0] = gate;
   work.waits[1] = word.fence(7);
   work.waits[3] = second;  // after an empty one
+  work.cookie = &word;
+  work.prepare = [](job& self) {
+    auto& timeline = static_cast<test_timeline*>(self.cookie)->get();
+    return seqno_timeline_passed(timeline, 7) ? 0 : to_errno(error::invalid_argument);
+  };
   const auto fence = submit(*queue, work);
   second->signal();
   word.advance(6);
   gate->signal();
+  for (int i = 0; i < 200; ++i) std::this_thread::yield();
   EXPECT_FALSE(fence->is_signaled());
   word.advance(7);
   ASSERT_TRUE(fence->wait_until(patience()));
-  EXPECT_EQ(fence->status(), 1);
+  EXPECT_EQ(fence->status(), 1) << "it started too early";
   for (const auto& wait : work.waits) EXPECT_FALSE(wait) << "references end with the job";
 }
 

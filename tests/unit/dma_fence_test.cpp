@@ -539,14 +539,12 @@ TEST_F(dma_fence_test, no_callback_is_lost_between_signal_and_add) {
       finished.store_release(r);
     }
   });
-  int late = 0;
   for (int r = 1; r <= rounds; ++r) {
     fence = make_mock();
     counting_callback cb;
     round.store_release(r);
     if (r % 2 != 0) platform::cpu_relax();
     const bool added = cb.add_to(*fence).has_value();
-    if (!added) ++late;
     follow([&] { return finished.load_acquire() >= r; });
     ASSERT_EQ(cb.runs.load_acquire(), added ? 1 : 0);
     ASSERT_FALSE(fence->remove_callback(cb.cb));
