@@ -4,7 +4,6 @@
 #include <new>
 
 #include "interlock/task.hpp"
-#include "service_threads.hpp"
 
 namespace interlock::cli {
 
@@ -104,13 +103,11 @@ bool pipeline::has_chunk(std::uint64_t chunk) const noexcept {
 
 maybe_failure pipeline::run() {
   const std::uint64_t wakes_before = wakeups_of(current_task());
-  const std::uint64_t service_before = service_thread_sleeps();
   const deadline begin = monotonic_clock::now();
   auto problem = options_.link == link_style::wait ? run_waiting() : run_tied();
   if (!problem) problem = finish_stream();
   elapsed_ = monotonic_clock::now() - begin;
   submitter_wakes_ = wakeups_of(current_task()) - wakes_before;
-  service_sleeps_ = service_thread_sleeps() - service_before;
   return problem;
 }
 
@@ -173,7 +170,6 @@ run_counts pipeline::counts() const {
   sum.bytes_out = progress_.bytes_out.load(std::memory_order_relaxed);
   sum.pool_bytes = content_.size() + options_.depth * result_size_;
   sum.submitter = {submitter_wakes_, submitter_link_wakes_};
-  sum.service = service_sleeps_;
   const auto add = [&sum](device_queue& queue, wake_counts& wakes) {
     const device_queue_statistics device = queue.statistics();
     const seqno_statistics fences = seqno_timeline_get_statistics(queue.timeline());

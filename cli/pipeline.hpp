@@ -147,7 +147,6 @@ class pipeline {
   ktime elapsed_{};
   std::uint64_t submitter_wakes_ = 0;
   std::uint64_t submitter_link_wakes_ = 0;
-  std::uint64_t service_sleeps_ = 0;
 
   // Last, so that they end first (I2).
   std::unique_ptr<device_queue> read_queue_;

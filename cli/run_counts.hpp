@@ -30,8 +30,6 @@ struct run_counts {
   wake_counts submitter;
   wake_counts engines;
   wake_counts files;
-  std::uint64_t service =
-      0;  ///< sleeps of the library's own threads: interrupts, memory to be freed
 
   std::size_t pool_bytes = 0;  ///< of the slots
 };

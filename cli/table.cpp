@@ -41,7 +41,6 @@ constexpr row rows[] = {
     {"wakes of the submitter", [](const run_counts& c) { return wakes(c.submitter); }},
     {"         the devices", [](const run_counts& c) { return wakes(c.engines); }},
     {"         the file front ends", [](const run_counts& c) { return wakes(c.files); }},
-    {"         the library's threads", [](const run_counts& c) { return format_count(c.service); }},
     {"memory of the slots", [](const run_counts& c) { return format_bytes(double(c.pool_bytes)); }},
 };
 
