@@ -136,7 +136,7 @@ TEST_F(hrtimer_unit, pinned_and_periodic) {
 
 TEST_F(hrtimer_unit, pinned_waits_for_interrupts_and_can_be_cancelled_on_its_way) {
   test_timer t{hrtimer_mode::pinned};
-  test_timer after;  // fires on the service CPU after `t` was sent
+  test_timer after;            // fires on the service CPU after `t` was sent
   ASSERT_TRUE(service_cpu());  // it cannot be started with interrupts off
   ASSERT_TRUE(online_cpu());
   local_irq_disable();
