@@ -5,8 +5,7 @@
 ///
 /// A line is one of two kinds behind the same face:
 /// - asynchronous: bound to a CPU (a thread), which it halts between any two instructions, also
-/// while
-///   that spins in `for (;;) ;`. The handler runs on the halted thread's stack.
+///   while that spins in `for (;;) ;`. The handler runs on the halted thread's stack.
 /// - threaded: served by the service CPU, in hardirq context all the same; may be fed by a file
 ///   descriptor (eventfd, timerfd, a completion queue).
 ///

@@ -55,8 +55,7 @@ enum class task_signal : std::uint32_t {
 
 /// A thread of execution. Opaque: see the functions below.
 /// Lifetime: counted; a `ref_ptr<task>` keeps it valid after its thread has ended, when its state
-/// is
-///           `dead` and wakes do nothing.
+///           is `dead` and wakes do nothing.
 struct task;
 /// Context: any but NMI.
 INTERLOCK_API void intrusive_get(task& t) noexcept;

@@ -3,8 +3,7 @@
 /// File operations with pread and its like, which a cancel can end.
 ///
 /// Invariants: I1. A call that may block for an unknown time is made only when poll said it will
-/// not:
-///             at a file's own position, on what is neither a regular file nor a block device.
+///             not: at a file's own position, on what is neither a regular file nor a block device.
 ///             I2. Between two calls the job is looked at: a cancel ends it there.
 /// Ordering:   [B1] in queue.hpp, [D8] in job_ring.hpp.
 /// Contexts:   the device's thread, a task. The thread blocks SIGPIPE, so a broken pipe is an

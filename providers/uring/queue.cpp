@@ -4,8 +4,7 @@
 ///
 /// Invariants: I1 to I4 of queue.hpp.
 /// Ordering:   the job ring's [D1] to [D8]. The bell keeps what was rung before the thread sleeps,
-/// so
-///             a ring between its last look and its sleep is not lost.
+///             so a ring between its last look and its sleep is not lost.
 /// Contexts:   task.
 
 #include "queue.hpp"

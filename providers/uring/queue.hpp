@@ -5,8 +5,7 @@
 ///
 /// Its thread is part of the device. It sleeps in one place, in the ring: there it hears of
 /// completed operations and of the bell, which is rung by new jobs, by words in memory that have
-/// passed
-/// (`seqno_event_arm`), by fences' callbacks and by cancels.
+/// passed (`seqno_event_arm`), by fences' callbacks and by cancels.
 ///
 /// Invariants: I1. Operations are in the kernel in any order; the job ring completes them in order.
 ///   I2. A job is finished only when the kernel has let go of its buffer. I3. Of the operations at

@@ -4,8 +4,7 @@
 /// child's copies of the queues answer no_such_device, and fences that were not done fail with it.
 ///
 /// Invariants: I1. The list holds every ring of this process. I2. It does not change while `lock`
-/// is
-///             held, which fork_prepare takes, so the child finds it whole.
+///             is held, which fork_prepare takes, so the child finds it whole.
 /// Limits:     a fence that another thread was about to signal at the moment of the fork may stay
 ///             unsignalled in the child.
 /// Contexts:   task; the hooks run around fork.

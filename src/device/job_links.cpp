@@ -6,8 +6,7 @@
 ///   I2. `link.fence` is held while it is armed, `waiting_on` is valid while it is set.
 ///   I3. An error of the fence is read after the wait for it is over, and becomes the job's.
 /// Ordering:   [L1] a callback sets `signaled`, then looks for the sleeper ([D4]); [L2] the
-/// device's
-///   thread announces its sleep ([D3]), then reads it.
+///   device's thread announces its sleep ([D3]), then reads it.
 ///   [L3] a cancel marks the entry [D7], then kicks `waiting_on` under the ring's lock; the thread
 ///   sets `waiting_on` under the lock [L4], then reads the mark: one of them sees the other.
 /// Contexts:   the device's thread, a task; `on_signal` any but NMI.

@@ -4,8 +4,7 @@
 ///
 /// Invariants:
 ///   M1. A line's list of actions and "shut down" change under `actions_lock`. An unlinked action
-///   is
-///       freed after the run that may still look at it (U1 to U4) and after its thread.
+///       is freed after the run that may still look at it (U1 to U4) and after its thread.
 ///   M2. `half_woken` of an action is set by its line's runner only, of which there is one;
 ///       `threads_active`, and for oneshot the mask, are raised before it and lowered after the
 ///       half has run: a half cannot return before it was counted.

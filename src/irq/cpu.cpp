@@ -11,6 +11,7 @@
 #include <new>
 
 #include "interlock/spinlock.hpp"
+#include "interlock/task.hpp"
 #include "interlock_platform/doorbell.hpp"
 #include "interlock_platform/lifecycle.hpp"
 #include "interlock_platform/park.hpp"
@@ -96,6 +97,7 @@ result<cpu_descriptor*> add_this_cpu(bool service) noexcept {
   if (thread_has_ended()) return error::no_such_process;
   void* const memory = std::malloc(sizeof(cpu_descriptor));
   if (memory == nullptr) return error::not_enough_memory;
+  (void)current_task();  // made here, in a task: handlers may ask for it, and may not allocate
   cpu_words& words = platform::this_cpu();
   auto* const cpu = new (memory) cpu_descriptor{words.id.load_relaxed(), words, service};
   words.cpu = cpu;

@@ -5,14 +5,12 @@
 ///
 /// Invariants:
 ///   I1. A descriptor is on the list of CPUs from the moment its CPU can be interrupted until its
-///   exit
-///       hook; memory is freed a grace period after the last reference.
+///       exit hook; memory is freed a grace period after the last reference.
 ///   I2. Nobody touches `words` of another CPU outside the gate: they end with their thread.
 ///   I3. A node is on one queue at most; its owner sees to that by a flag of its own.
 ///   I4. `cpu_pending::work` is set when the queue is not empty and nobody serves it: it is set
-///   after
-///       each push and cleared before the queue is taken. Whoever sets it rings (or serves); so
-///       there is at most one doorbell outstanding per CPU.
+///       after each push and cleared before the queue is taken. Whoever sets it rings (or serves);
+///       so there is at most one doorbell outstanding per CPU.
 /// Ordering, raiser against server (I4):
 ///   raiser                                   server
 ///   push node              [P1]              clear work              [P3]

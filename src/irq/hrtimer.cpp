@@ -2,20 +2,18 @@
 
 /// High-resolution timers: one heap, served by the service CPU.
 ///
-/// | state bit | name   | meaning |
-/// |-----------|--------|---------------------------------------------------------------------------|
-/// | 0         | armed  | in the heap | | 1         | posted | expired; its node is on the way to
-/// the CPU that started it                | | 2         | void   | posted, but cancelled or started
-/// anew: the node's arrival does nothing.   | |           |        | Or running, and to be
-/// cancelled: restart is not obeyed                    |
+/// Bits of `state`:
+/// - armed: it is in the heap.
+/// - posted: it expired, and its node is on the way to the CPU that started it.
+/// - void: posted, but cancelled or started anew, so the node's arrival does nothing; or running
+///   and to be cancelled, so that `restart` is not obeyed.
 ///
 /// Invariants:
 ///   T1. `state`, the heap, and every CPU's `running_timer` change under `timers_lock` (irqsave).
 ///   T2. While a function runs, its CPU's `running_timer` points to the timer. After a function has
 ///       returned norestart the timer is not touched: it may be gone.
 ///   T3. The service CPU sleeps no longer than until the first expiry: whoever puts a timer in
-///   front
-///       wakes it.
+///       front of the others wakes it.
 /// Contexts: functions run in hardirq context with interrupts off, without the lock.
 
 #include "interlock/hrtimer.hpp"

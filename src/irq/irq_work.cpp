@@ -2,11 +2,10 @@
 
 /// irq_work: a node with a claim.
 ///
-/// | bit | name    | meaning |
-/// |-----|---------|-------------------------------------------------------------------------------|
-/// | 0   | pending | queued; its function has not started. Whoever sets it queues the node | | 1 |
-/// busy    | queued or running. Cleared after the function, unless it was queued again     | | 2 |
-/// waited  | somebody parks on the word until busy is clear                                |
+/// Bits of `flags`:
+/// - pending (0): queued; its function has not started. Whoever sets it queues the node.
+/// - busy (1): queued or running. Cleared after the function, unless it was queued again.
+/// - waited (2): somebody parks on the word until busy is clear.
 ///
 /// Ordering:
 ///   queue: what came before, claim [K1]      run: clear pending [K2], call, clear busy [K3]

@@ -17,22 +17,23 @@
 ///
 /// Invariants:
 ///   N1. Never queued and in progress at once, and only a runnable line (none of shut down,
-///   oneshot,
-///       depth) becomes queued: so the handlers of a line do not run on two CPUs, nor nested.
+///       oneshot, depth) becomes queued: so the handlers of a line do not run on two CPUs, nor
+///       nested.
 ///   N2. Every change of the word goes through `change`, which queues the line if it has become
 ///       runnable and something is left to do (pending or unarmed): so no raise is lost, whatever
 ///       it meets.
 ///   N3. `started` is counted before a run looks at the word, `returned` when it touches the line
-///   no
-///       more. Runs overlap only outside their handlers, in their first or last instructions; so
+///       no more. Runs overlap only outside their handlers, in their first or last instructions; so
 ///       when `returned` has reached an earlier `started`, those handlers have returned.
 /// Ordering:
 ///   raiser: what came before, pending [R1]     runner: takes pending [R2], handlers
 ///   The word's changes are read-modify-writes, so R2 acquires every R1 that it takes, merged or
-///   not. waiter (disable, synchronize, free)        runner depth += 1, or unlink the action [U1]
-///   started += 1                              [U3] returned < started? wait         [U2] disabled?
-///   leave. else walk the actions    [U4] All seq_cst: either the waiter waits for the run, or the
-///   run sees what the waiter did.
+///   not.
+///
+///   waiter (disable, synchronize, free)        runner
+///   depth += 1, or unlink the action [U1]      started += 1                             [U3]
+///   returned < started? wait         [U2]      disabled? leave. else walk the actions   [U4]
+///   All seq_cst: either the waiter waits for the run, or the run sees what the waiter did.
 
 #include "interlock/interrupt.hpp"
 #include "interlock/kthread.hpp"

@@ -7,8 +7,7 @@
 ///
 /// Invariants:
 ///   X1. `current` points to its descriptor exactly while others may ring it; `poll` is open as
-///   long
-///       as somebody may be inside that descriptor's gate.
+///       long as somebody may be inside that descriptor's gate.
 ///   X2. `start_lock` covers starting and stopping.
 ///   X3. A node that finds no service CPU is on `orphans`; whoever put it there looks again whether
 ///       one has appeared, and one that appears looks at `orphans` first.
@@ -101,7 +100,6 @@ deadline serve_round() noexcept {
 
 /// The record lies on the starter's stack: not touched after `complete`.
 bool announce(start_record& record) noexcept {
-  (void)current_task();  // so that handlers may ask for it
   record.cpu = add_this_cpu(true);
   const bool up = record.cpu.has_value();
   if (up) current.store_seq_cst(*record.cpu);  // [Z3] pairs with [Z2]

@@ -2,14 +2,12 @@
 
 /// Calls to other CPUs. A request lives in counted memory, so that its caller may give up.
 ///
-/// | state     | meaning                                                       | next |
-/// |-----------|---------------------------------------------------------------|--------------------|
-/// | queued    | not begun                                                     | running,
-/// cancelled, | |           |                                                               | gone
-/// | | running   | the target runs the function                                  | done | | done |
-/// it has returned                                               | -                  | | gone |
-/// the target ended before it began                              | -                  | | cancelled
-/// | the caller gave up; the target will only drop its reference   | -                  |
+/// A request's states, and what follows them:
+/// - queued: not begun. Then running, cancelled or gone.
+/// - running: the target runs the function. Then done.
+/// - done: it has returned.
+/// - gone: the target ended before it began.
+/// - cancelled: the caller gave up; the target will only drop its reference.
 ///
 /// Ordering: [B1] the target stores the end (release), [B2] the caller reads it (acquire).
 ///           [B3] queued -> running and queued -> cancelled are read-modify-writes: one wins.

@@ -4,12 +4,10 @@
 ///
 /// Invariants:
 ///   S1. A vector's bit in `softirq_pending` is set by its own CPU only, and cleared before its
-///   action
-///       runs: an action that raises itself runs again.
+///       action runs: an action that raises itself runs again.
 ///   S2. Actions run with softirq_offset counted, so they do not nest on one CPU.
 ///   S3. Who sets a bit where actions may not run at once leaves it to one who will look: the end
-///   of
-///       the interrupt, the loop that serves, local_bh_enable, or (interrupts off in a task)
+///       of the interrupt, the loop that serves, local_bh_enable, or (interrupts off in a task)
 ///       local_irq_enable, to which the bit cpu_pending::softirq says so.
 /// Ordering: [V1] publishes a vector's action, [V2] finds it. The rest stays on one CPU.
 /// Contexts: raise from anywhere but NMI; serving enters with interrupts off and switches them on.

@@ -8,8 +8,7 @@
 ///       may be parked still; so no waiter is forgotten. The price is one needless unpark at the
 ///       end of each burst.
 ///   I5. The release is one exchange, and nothing of the lock is read after it: a waiter may
-///   destroy
-///       the lock as soon as it has had it.
+///       destroy the lock as soon as it has had it.
 /// Ordering: [S1] every successful compare-and-swap acquires, [S2] the release's exchange releases.
 
 #include "interlock/spinlock.hpp"

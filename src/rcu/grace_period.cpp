@@ -15,9 +15,8 @@
 ///   [Q1] the end of a grace period, released after the last reader was seen; [Q2] acquired by who
 ///        finds it over: all uses of the readers come before what the caller does next.
 ///   [Q3] the beginning, before the heavy barrier; [Q4] a snapshot, after a full barrier. A
-///   snapshot
-///        that misses the beginning was taken before the heavy barrier, hence what its caller did
-///        before is seen by every reader whom this grace period does not wait for.
+///        snapshot that misses the beginning was taken before the heavy barrier, hence what its
+///        caller did before is seen by every reader whom this grace period does not wait for.
 ///   [Q5] who shares counts itself, then reads `ended` and tests; [Q6] the leader changes `ended`,
 ///        then tests the count. All seq_cst: one of the two sees the other, no wake is lost.
 /// Contexts: snapshots and tests any; waiting in tasks only.

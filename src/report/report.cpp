@@ -6,8 +6,10 @@
 ///   I1. `floor_word` holds the id of the thread that assembles or delivers a report, 0 when none.
 ///       A thread that finds its own id there reports from inside a report: it prints bare, and
 ///       neither waits nor calls the handler. So nothing recurses.
-///   I2. Whoever waits for the floor gives up after `patience` and prints bare: a reporter may wait
-///       for something (the allocator) that the code below this interrupt holds.
+///   I2. Whoever waits for the floor gives up and prints bare: a reporter may wait for something (the
+///       allocator) that the code below this interrupt holds. An interrupt waits `patience_in_irq` in
+///       all. A task holds nothing that a reporter needs: it waits as long as the floor changes
+///       hands, and gives up when one reporter kept it for `patience`.
 ///   I3. `assembly`, `handler` and `cookie` are touched with the floor only.
 /// Ordering: [P1] take_floor acquires what [P2] give_floor released.
 ///           [P3] traversal of the sections acquires what [P4] add_report_section released.
@@ -31,9 +33,11 @@ namespace {
 constexpr std::size_t frames_max = 32;
 constexpr std::size_t assembly_size = 16 * 1024;
 constexpr ktime patience = std::chrono::seconds{5};
+constexpr ktime patience_in_irq = std::chrono::milliseconds{500};
 constexpr int action_unset = -1;
 
 constinit atomic<std::uint32_t> floor_word{0};
+constinit atomic<std::uint32_t> turns{0};  // how often the floor was taken
 constinit atomic<std::uint64_t> reports_made{0};
 constinit atomic<int> action_word{action_unset};
 constinit atomic<report_section*> sections{nullptr};
@@ -60,13 +64,22 @@ report_action option_action() noexcept {
 
 /// True with the floor. False: the report is nested (I1) or patience ran out (I2).
 bool take_floor(std::uint32_t id) noexcept {
+  const bool may_hold_them_up = !in_task();
   deadline until = no_deadline;
+  std::uint32_t turn = 0;
   while (true) {
     std::uint32_t seen = 0;
-    if (floor_word.compare_exchange_acquire(seen, id)) return true;  // [P1] pairs with [P2]
+    if (floor_word.compare_exchange_acquire(seen, id)) {  // [P1] pairs with [P2]
+      turns.fetch_add_relaxed(1);
+      return true;
+    }
     if (seen == id) return false;
     const deadline now = platform::now();
-    if (until == no_deadline) until = now + patience;
+    const std::uint32_t turn_now = turns.load_relaxed();
+    if (until == no_deadline || (turn_now != turn && !may_hold_them_up)) {
+      until = now + (may_hold_them_up ? patience_in_irq : patience);
+      turn = turn_now;
+    }
     if (now >= until) return false;
     platform::park(floor_word, seen, until);
   }

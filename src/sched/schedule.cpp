@@ -8,8 +8,7 @@
 ///   I2. A waker that changes the state does so once per sleep: so there is at most one unpark per
 ///       park, and after its compare-and-swap it knows the task by address only.
 ///   I3. The task parks only while its word holds exactly its state with the parked bit: a wake
-///   that
-///       comes before makes the park return at once.
+///       that comes before makes the park return at once.
 /// Ordering:
 ///   [W1] sleeper: state, barrier, condition        [W2] waker: condition, barrier, state
 ///   Either [W1]'s side sees the condition or [W2]'s side sees the state (store buffering with full

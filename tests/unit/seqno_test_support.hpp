@@ -8,13 +8,21 @@
 
 namespace interlock::test {
 
-/// A provider with every op. Outlives its timelines.
+/// A provider with every op. Outlives its timelines: a handler may drop the last reference to one.
 struct mock_provider {
+  mock_provider() = default;
+  mock_provider(const mock_provider&) = delete;
+  mock_provider& operator=(const mock_provider&) = delete;
+  ~mock_provider() {
+    EXPECT_TRUE(eventually([this] { return released.load_acquire() >= to_release; }));
+  }
+
   atomic<int> armed{0};
   atomic<int> disarmed{0};
   atomic<int> released{0};
   atomic<int> status_asked{0};
   atomic<bool> can_arm{true};
+  int to_release = 0;               ///< timelines made whose end is told
   std::uint64_t failing_seqno = 0;  ///< its status is -EIO, provider code 99; 0: none
   std::vector<std::pair<std::uint64_t, std::int64_t>> hints;
   void (*on_arm)(seqno_timeline& timeline) = nullptr;
@@ -57,6 +65,7 @@ inline ref_ptr<seqno_timeline> make_timeline(mock_provider& provider,
                                              const seqno_timeline_ops& ops = mock_provider::ops) {
   auto timeline = make_seqno_timeline(ops, &provider, make_seqno_buffer(1).value(), 0, options);
   EXPECT_TRUE(timeline.has_value()) << error_name(timeline ? error{} : timeline.error());
+  if (ops.release == mock_provider::release) ++provider.to_release;
   return std::move(timeline.value());
 }
 

@@ -71,10 +71,6 @@ struct job {
   std::uint64_t seqno = 0;
   deadline started{};  ///< when its waits were over (option `timestamps` of the queue)
   deadline finished{};
-
-  // The queue's own.
-  list_head node{};
-  void* device_data[2] = {};
 };
 
 /// How jobs are linked where a device could do several things.

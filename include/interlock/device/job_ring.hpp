@@ -8,12 +8,14 @@
 /// completes jobs in order whatever order the device finishes them in. The device supplies one
 /// thread, which alone calls the functions below the line "the device's side".
 ///
-/// Invariants: I1. retired <= taken <= accepted; each is a seqno and only grows. I2. An entry
-/// belongs
-///   to the submitter until `accepted` passes it, then to the device's thread until `retired` does.
+/// Invariants:
+///   I1. retired <= taken <= accepted; each is a seqno and only grows.
+///   I2. An entry belongs to the submitter until `accepted` passes it, then to the device's thread
+///       until `retired` does.
 ///   I3. The outcome of a job is complete before the timeline advances over it, and nothing of the
-///   job is touched afterwards. I4. An error lies in the fence before the timeline advances: the
-///   ring holds a reference to each fence until then, so recording an error never allocates.
+///       job is touched afterwards.
+///   I4. An error lies in the fence before the timeline advances: the ring holds a reference to each
+///       fence until then, so recording an error never allocates.
 /// Ordering: [D1] submit publishes an entry, [D2] the device's thread takes it. [D3] the device
 ///   announces its sleep, then looks for work; [D4] submitters and callbacks make work, then look
 ///   for a sleeper: a full barrier between each pair, so one of the two sees the other. [D5] the
