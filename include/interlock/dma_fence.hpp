@@ -105,6 +105,7 @@ struct dma_fence {
   /// For callers that hold `lock`.
   /// Context: any but NMI; holds `lock`.
   INTERLOCK_API bool signal_locked() noexcept INTERLOCK_REQUIRES(lock);
+  INTERLOCK_API bool signal_timestamp_locked(deadline when) noexcept INTERLOCK_REQUIRES(lock);
 
   /// True if signalled; asks the provider's peek, and signals if that says so. Never arms: without
   /// a waiter or a callback a fence may stay unsignalled for ever. Context: any but NMI. Order:
@@ -112,6 +113,12 @@ struct dma_fence {
   [[nodiscard]] bool is_signaled() noexcept {
     if ((flags.load_acquire() & dma_fence_flag::signaled) != 0) return true;  // [E4]
     return is_signaled_slow();
+  }
+  /// For callers that hold `lock`, which `is_signaled` may take.
+  /// Context: any but NMI; holds `lock`. Order: [E4].
+  [[nodiscard]] bool is_signaled_locked() noexcept INTERLOCK_REQUIRES(lock) {
+    if (test_signaled_flag()) return true;
+    return is_signaled_slow_locked();
   }
   /// Only the flag. Context: any. Order: [E4].
   [[nodiscard]] bool test_signaled_flag() const noexcept {
@@ -149,6 +156,8 @@ struct dma_fence {
   INTERLOCK_API void set_error(error e) noexcept;
   /// Nothing yet: 0. Done: 1. Failed: -errno. The kernel's `get_status`. Context: any but NMI.
   [[nodiscard]] INTERLOCK_API int status() noexcept;
+  /// Context: any but NMI; holds `lock`.
+  [[nodiscard]] INTERLOCK_API int status_locked() noexcept INTERLOCK_REQUIRES(lock);
   /// When it was signalled. Pre: signalled (reported otherwise). If nobody armed it and no time was
   /// supplied or asked for, this is when somebody first saw it signalled: `now()` of this call.
   /// Context: any but NMI.
@@ -196,6 +205,7 @@ struct dma_fence {
   static dma_fence stub;
 
   INTERLOCK_API bool is_signaled_slow() noexcept;
+  INTERLOCK_API bool is_signaled_slow_locked() noexcept INTERLOCK_REQUIRES(lock);
 };
 
 static_assert(sizeof(dma_fence) == 64);
@@ -240,6 +250,11 @@ INTERLOCK_API void dma_fence_free(dma_fence& fence) noexcept;
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) - static_cast<std::uint32_t>(b)) >
          0;
 }
+/// True if the fence is of this context. Context: any.
+[[nodiscard]] inline bool dma_fence_match_context(const dma_fence& fence,
+                                                  std::uint64_t context) noexcept {
+  return fence.context == context;
+}
 /// Pre: the same context (reported otherwise, and false). Context: any.
 [[nodiscard]] INTERLOCK_API bool dma_fence_is_later(const dma_fence& a,
                                                     const dma_fence& b) noexcept;
@@ -260,7 +275,8 @@ INTERLOCK_API void dma_fence_free(dma_fence& fence) noexcept;
 
 /// Marks code that must run for a fence to signal, from publication to signal. Nests; a section in
 /// atomic context is a no-op. `end` takes what `begin` returned; an end without a begin is
-/// reported. Context: any.
+/// reported. What is checked inside: `dma_fence_might_allocate`. A lock that is taken inside, and
+/// elsewhere held across a fence wait, is as wrong and not found here. Context: any.
 [[nodiscard]] INTERLOCK_API bool dma_fence_begin_signalling(
     location where = location::current()) noexcept;
 INTERLOCK_API void dma_fence_end_signalling(bool cookie) noexcept;

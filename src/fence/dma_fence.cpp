@@ -108,6 +108,20 @@ bool try_signal(dma_fence& fence, std::uint32_t& seen) noexcept {
   return false;
 }
 
+/// The provider's peek.
+bool provider_says_signaled(dma_fence& fence) noexcept {
+  const guard g{rcu};
+  const dma_fence_ops* const table = rcu_dereference(fence.ops);
+  if (table == nullptr) return true;  // [E7]
+  return table->signaled != nullptr && table->signaled(&fence);
+}
+
+/// 1, or -errno, of a fence that is signalled.
+int outcome(const dma_fence& fence) noexcept {
+  const int code = fence.error_code.load_relaxed();
+  return code < 0 ? code : 1;
+}
+
 /// True if the fence is armed and not signalled, so that callbacks may be added.
 bool arm(dma_fence& fence) noexcept INTERLOCK_REQUIRES(fence.lock) {
   const std::uint32_t seen = fence.flags.fetch_or_seq_cst(flag::enable_signal);  // [E2] with [E1]
@@ -182,6 +196,13 @@ bool dma_fence::signal_timestamp(deadline when) noexcept {
   return lock_and_signal(*this, when.time_since_epoch().count());
 }
 
+bool dma_fence::signal_timestamp_locked(deadline when) noexcept {
+  detail::pending_wakes wakes;
+  const bool signalled = signal_at(*this, when.time_since_epoch().count(), wakes);
+  wakes.flush();  // the lock is the caller's
+  return signalled;
+}
+
 bool dma_fence::signal_locked() noexcept {
   std::uint32_t seen;
   if (try_signal(*this, seen)) return true;
@@ -192,15 +213,17 @@ bool dma_fence::signal_locked() noexcept {
   return signalled;
 }
 
+// The signal comes after the reader, which the callbacks are none of. Somebody else may be faster.
+
 bool dma_fence::is_signaled_slow() noexcept {
-  {
-    const guard g{interlock::rcu};  // not the member
-    const dma_fence_ops* const table = rcu_dereference(ops);
-    if (table == nullptr) return true;  // [E7]
-    if (table->signaled == nullptr || !table->signaled(this)) return false;
-  }
-  // Outside the reader, which the callbacks are none of. Somebody else may be faster.
+  if (!provider_says_signaled(*this)) return false;
   signal();
+  return true;
+}
+
+bool dma_fence::is_signaled_slow_locked() noexcept {
+  if (!provider_says_signaled(*this)) return false;
+  signal_locked();
   return true;
 }
 
@@ -236,11 +259,9 @@ void dma_fence::set_error(error e) noexcept {
   error_code.store_relaxed(code);  // published by [E3]
 }
 
-int dma_fence::status() noexcept {
-  if (!is_signaled()) return 0;
-  const int code = error_code.load_relaxed();
-  return code < 0 ? code : 1;
-}
+int dma_fence::status() noexcept { return is_signaled() ? outcome(*this) : 0; }
+
+int dma_fence::status_locked() noexcept { return is_signaled_locked() ? outcome(*this) : 0; }
 
 deadline dma_fence::timestamp() noexcept {
   const std::uint32_t seen = flags.load_acquire();  // [E6] pairs with [E5]

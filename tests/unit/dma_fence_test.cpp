@@ -51,6 +51,53 @@ TEST_F(dma_fence_test, signals_under_its_lock) {
   }
 }
 
+TEST_F(dma_fence_test, signals_at_a_time_under_its_lock) {
+  const auto fence = make_mock();
+  counting_callback cb;
+  EXPECT_TRUE(cb.add_to(*fence));
+  {
+    const guard g{irqsave, fence->lock};
+    EXPECT_TRUE(fence->signal_timestamp_locked(at_ns(5)));
+    EXPECT_FALSE(fence->signal_timestamp_locked(at_ns(6)));
+  }
+  EXPECT_EQ(cb.runs.load_relaxed(), 1);
+  EXPECT_EQ(fence->timestamp(), at_ns(5));
+}
+
+/// The unlocked ones would take the lock of an armed fence again, to signal it.
+TEST_F(dma_fence_test, is_asked_under_its_lock) {
+  for (const bool by_status : {false, true}) {
+    const auto fence = make_mock();
+    counting_callback cb;
+    EXPECT_TRUE(cb.add_to(*fence));
+    const auto ask = [&] {
+      const guard g{irqsave, fence->lock};
+      return by_status ? fence->status_locked() : static_cast<int>(fence->is_signaled_locked());
+    };
+    EXPECT_EQ(ask(), 0);
+    EXPECT_EQ(cb.runs.load_relaxed(), 0);
+    mock(fence).done.store_release(true);
+    EXPECT_EQ(ask(), 1);
+    EXPECT_EQ(cb.runs.load_relaxed(), 1);
+    EXPECT_TRUE(fence->test_signaled_flag());
+    EXPECT_EQ(ask(), 1);
+  }
+}
+
+TEST_F(dma_fence_test, the_error_is_told_under_its_lock) {
+  const auto fence = make_mock();
+  fence->set_error(error::io_error);
+  fence->signal();
+  const guard g{irqsave, fence->lock};
+  EXPECT_EQ(fence->status_locked(), -EIO);
+}
+
+TEST_F(dma_fence_test, matches_its_own_context) {
+  const auto fence = make_mock(7, 9);
+  EXPECT_TRUE(dma_fence_match_context(*fence, 7));
+  EXPECT_FALSE(dma_fence_match_context(*fence, 9));
+}
+
 TEST_F(dma_fence_test, signal_without_waiter_takes_no_lock) {
   const auto fence = make_mock();
   const guard g{irqsave, fence->lock};  // would end in a report of recursion
