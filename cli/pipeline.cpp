@@ -156,7 +156,8 @@ maybe_failure pipeline::finish_stream() {
   const int status = (*fence)->status();
   if (stop_.load_acquire() != 0) return fail("interrupted");
   if (status < 0) {
-    return fail("cannot write '{}': {}", output_.name(), describe_error(from_errno(status)));
+    return fail("cannot write '{}': {}", output_.name(),
+                describe_error(from_negative_errno(status)));
   }
   progress_.bytes_out.store(write_offset_, std::memory_order_relaxed);
   return {};

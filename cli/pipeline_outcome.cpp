@@ -82,7 +82,7 @@ failure pipeline::explain(slot& s) {
   };
   if (const int status = s.fence(stage::read)->status(); status < 0) {
     return fail("cannot read '{}' at byte {}: {}{}", input_.name(), at,
-                describe_error(from_errno(status)), injected(stage::read));
+                describe_error(from_negative_errno(status)), injected(stage::read));
   }
   if (s.shortened) {
     return fail("'{}' became shorter while it was read: it ends at byte {} of {}", input_.name(),
@@ -90,10 +90,11 @@ failure pipeline::explain(slot& s) {
   }
   if (const int status = s.fence(stage::compress)->status(); status < 0) {
     return fail("chunk {}: device {} failed to compress it: {}{}", s.chunk, s.device,
-                describe_error(from_errno(status)), injected(stage::compress));
+                describe_error(from_negative_errno(status)), injected(stage::compress));
   }
   return fail("cannot write '{}': {}{}", output_.name(),
-              describe_error(from_errno(s.fence(stage::write)->status())), injected(stage::write));
+              describe_error(from_negative_errno(s.fence(stage::write)->status())),
+              injected(stage::write));
 }
 
 /// Names the fence that holds everything up, who should have signalled it, and since when it is

@@ -42,7 +42,7 @@ std::size_t round_up(std::size_t value, std::size_t unit) noexcept {
   return (value + unit - 1) / unit * unit;
 }
 
-int to_errno(std::size_t zstd_error) noexcept {
+int to_negative_errno(std::size_t zstd_error) noexcept {
   switch (ZSTD_getErrorCode(zstd_error)) {
     case ZSTD_error_memory_allocation: return -ENOMEM;
     case ZSTD_error_dstSize_tooSmall: return -EOVERFLOW;
@@ -150,13 +150,13 @@ std::int64_t zstd_compressor::compress(std::span<const std::byte> input, std::si
   const unsigned long long pledged = frames ? input.size() : ZSTD_CONTENTSIZE_UNKNOWN;
   std::size_t done =
       ZSTD_compressBegin_advanced(context, input.data() - history, history, parameters, pledged);
-  if (ZSTD_isError(done)) return to_errno(done);
+  if (ZSTD_isError(done)) return to_negative_errno(done);
 
   std::size_t produced = 0;
   if (!frames) {
     // The header that this writes is the one of a frame by itself: it is written over.
     done = ZSTD_compressContinue(context, output.data(), output.size(), input.data(), 0);
-    if (ZSTD_isError(done)) return to_errno(done);
+    if (ZSTD_isError(done)) return to_negative_errno(done);
     ZSTD_invalidateRepCodes(context);
     if (first) {
       const std::size_t window = std::size_t{1} << parameters.cParams.windowLog;
@@ -172,13 +172,13 @@ std::int64_t zstd_compressor::compress(std::span<const std::byte> input, std::si
     input = input.subspan(piece.size());
     done = ZSTD_compressContinue(context, output.data() + produced, output.size() - produced,
                                  piece.data(), piece.size());
-    if (ZSTD_isError(done)) return to_errno(done);
+    if (ZSTD_isError(done)) return to_negative_errno(done);
     produced += done;
   }
   if (frames) {
     done =
         ZSTD_compressEnd(context, output.data() + produced, output.size() - produced, nullptr, 0);
-    if (ZSTD_isError(done)) return to_errno(done);
+    if (ZSTD_isError(done)) return to_negative_errno(done);
     produced += done;
   }
   return static_cast<std::int64_t>(produced);

@@ -33,7 +33,7 @@ struct cqe_fence : fence_class<cqe_fence> {
   static void complete(const io_uring_cqe& cqe) noexcept {
     const auto fence = ref_ptr<cqe_fence>::adopt(reinterpret_cast<cqe_fence*>(cqe.user_data));
     if (cqe.res < 0) {
-      fence->set_error(from_errno(cqe.res));
+      fence->set_error(from_negative_errno(cqe.res));
     } else {
       fence->provider_code = static_cast<std::uint64_t>(cqe.res);
     }
@@ -108,7 +108,7 @@ class tiny_ring {
 /// Submits `job` and waits for it as for any other fence.
 int run(tiny_ring& ring, std::uint64_t context, std::uint64_t seqno, io_uring_sqe job) {
   auto made = make_fence<cqe_fence>(context, seqno);
-  if (!made) return to_errno(made.error());
+  if (!made) return to_negative_errno(made.error());
   const ref_ptr<cqe_fence> fence = *made;
   job.user_data = cqe_fence::to_user_data(fence);
   if (!ring.submit(job)) return -EIO;  // and the reference is lost with the ring

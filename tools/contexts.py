@@ -121,10 +121,18 @@ def row(path, name, context, problems):
     for wording, allowed in WORDINGS.items():
         if re.match(re.escape(wording) + r"\b", context, re.I):
             rest = context[len(wording):].lstrip(" ,.;:")
-            sleeps = bool(re.search(r"\bmay sleep\b", rest))
-            rest = re.sub(r"\b(may sleep|never sleeps)\b[.,;:]*\s*", "", rest, flags=re.I).strip()
+            sleeps = "no"
+            if re.search(r"\bmay sleep\b", rest):
+                sleeps = "yes"
+            elif re.search(r"\ba task may wait\b", rest):
+                sleeps = "a task may"
+            elif re.search(r"\bsleeps?\b", re.sub(r"\bnever sleeps?\b|must not sleep", "", rest, flags=re.I)):
+                problems.append(f"{path.relative_to(ROOT)}: {name}: say 'may sleep', 'a task may wait' or "
+                                f"'never sleeps': {context!r}")
+            rest = re.sub(r"\b(may sleep|a task may wait|never sleeps)\b[.,;:]*\s*", "", rest,
+                          flags=re.I).strip()
             cells = " | ".join("yes" if a == "y" else "no" for a in allowed)
-            return f"| `{name}` | {cells} | {'yes' if sleeps else 'no'} | {rest} |"
+            return f"| `{name}` | {cells} | {sleeps} | {rest} |"
     problems.append(f"{path.relative_to(ROOT)}: {name}: wording not known: {context!r}")
     return None
 

@@ -11,17 +11,26 @@
 
 namespace interlock {
 
+/// True in a build with ThreadSanitizer.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool under_thread_sanitizer = true;
+#elif defined(__has_feature)
+inline constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
+#else
+inline constexpr bool under_thread_sanitizer = false;
+#endif
+
 /// Full barrier: every access before it is ordered before every access after it, for all CPUs.
 /// Context: any, NMI included.
 /// Order:   a seq_cst fence. ThreadSanitizer does not model free fences, so under it the barrier is
 ///          a read-modify-write, which is no weaker on the machines that TSan runs on.
 inline void smp_mb() noexcept {
-#if defined(__SANITIZE_THREAD__)
-  std::atomic<int> here{0};
-  here.fetch_add(0, std::memory_order_seq_cst);
-#else
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-#endif
+  if constexpr (under_thread_sanitizer) {
+    std::atomic<int> here{0};
+    here.fetch_add(0, std::memory_order_seq_cst);
+  } else {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
 }
 
 /// Compiler barrier: orders accesses of this thread against handlers that interrupt it.

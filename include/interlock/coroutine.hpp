@@ -12,6 +12,7 @@
 
 #include "interlock/dma_fence.hpp"
 #include "interlock/llist.hpp"
+#include "interlock/report.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 
@@ -59,7 +60,9 @@ class INTERLOCK_API task_queue {
 
 /// The awaitable of `fence_on`. The coroutine resumes on the executor, with the fence's status: 1,
 /// or -errno. A fence that is signalled already does not suspend: the coroutine goes on where it
-/// is, which is a task. Lifetime: holds a reference to the fence; the executor must outlive it.
+/// is, which is a task. Lifetime: holds a reference to the fence; the executor must outlive it. A
+/// suspended coroutine may be destroyed until its fence is signalled: it is then waited for no more.
+/// Later its resumption is posted, and to destroy it ends the process.
 template <task_executor E>
 class [[nodiscard]] fence_awaiter {
  public:
@@ -67,6 +70,12 @@ class [[nodiscard]] fence_awaiter {
       : executor_{executor}, fence_{std::move(fence)} {}
   fence_awaiter(const fence_awaiter&) = delete;
   fence_awaiter& operator=(const fence_awaiter&) = delete;
+  /// Context: task.
+  ~fence_awaiter() {
+    if (!suspended_) return;
+    INTERLOCK_BUG_ON(!fence_->remove_callback(callback_.cb) &&
+                     "a coroutine is destroyed whose resumption is posted");
+  }
 
   /// Context: task.
   [[nodiscard]] bool await_ready() const noexcept { return fence_->is_signaled(); }
@@ -77,9 +86,16 @@ class [[nodiscard]] fence_awaiter {
     const ref_ptr<dma_fence> fence = fence_;  // the coroutine may end, and drop its own
     link_.owner = this;
     link_.handle = handle;
-    link_.run = [](task_work& work) { static_cast<link&>(work).handle.resume(); };
+    link_.run = [](task_work& work) {
+      link& self = static_cast<link&>(work);
+      self.owner->suspended_ = false;
+      self.handle.resume();
+    };
+    suspended_ = true;
     // After a successful add the coroutine may resume elsewhere at any moment: touch nothing more.
-    return fence->add_callback(callback_.cb, &fired).has_value();
+    if (fence->add_callback(callback_.cb, &fired)) return true;
+    suspended_ = false;
+    return false;
   }
 
   /// Context: task.
@@ -104,6 +120,7 @@ class [[nodiscard]] fence_awaiter {
   ref_ptr<dma_fence> fence_;
   link link_;
   callback callback_{{}, &link_};
+  bool suspended_ = false;  ///< the callback is on the fence, or the work on the executor
 };
 
 /// `int status = co_await fence_on(executor, fence);`

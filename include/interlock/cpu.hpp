@@ -15,15 +15,16 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 enum class cpu_id : std::uint32_t { none = 0 };
 
 /// The CPU of the caller; makes it able to receive asynchronous interrupts (installs the doorbell,
-/// allocates and starts the service CPU, the first time). Context: task the first time, then any.
+/// allocates and starts the service CPU, the first time).
+/// Context: task, a task may wait the first time; then any.
 /// Errors: not_enough_memory; those of installing the doorbell (docs/interrupts.md): the signal is
 ///         taken by somebody else (device_or_resource_busy), or blocked by this thread
 ///         (operation_not_permitted); no_such_process on a thread whose end has begun; those of
 ///         `service_cpu`.
 [[nodiscard]] INTERLOCK_API result<cpu_id> online_cpu() noexcept;
 
-/// The CPU that serves threaded lines and timers; started on need, which may sleep. Context: task;
-/// elsewhere too once it runs. Errors: as kthread_run; too_many_files_open;
+/// The CPU that serves threaded lines and timers; started on need.
+/// Context: task, a task may wait for the start; elsewhere too once it runs. Errors: as kthread_run; too_many_files_open;
 /// resource_unavailable_try_again where it would have to be started and the caller may not sleep.
 [[nodiscard]] INTERLOCK_API result<cpu_id> service_cpu() noexcept;
 

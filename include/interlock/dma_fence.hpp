@@ -18,7 +18,7 @@
 ///   module of its maker. Otherwise the maker must outlive the fence by a grace period.
 ///
 /// Callbacks run once, in the signaller's context, in order of addition, under the fence's lock
-/// with interrupts off. They MUST NOT sleep, nor call what takes the same fence's lock. They MAY
+/// with interrupts off. They MUST NOT sleep, throw, or call what takes the same fence's lock. They MAY
 /// free their own storage, drop references, wake tasks, signal other fences, raise lines.
 ///
 /// Invariants: I1. `signaled` is set once and never cleared. I2. The callback list is valid only
@@ -53,7 +53,7 @@ struct dma_fence_cb {
   void (*func)(dma_fence* fence, dma_fence_cb* cb);
 };
 
-/// What a provider implements. C layout; null where optional.
+/// What a provider implements. C layout; null where optional; none may throw.
 struct dma_fence_ops {
   /// Mandatory. Any context. The strings live a grace period longer than the fence is unsignalled.
   const char* (*get_driver_name)(dma_fence* fence);
@@ -87,12 +87,13 @@ inline constexpr std::uint32_t user_bits = 16;            ///< bits from here up
 }  // namespace dma_fence_flag
 
 struct dma_fence {
-  /// Context: any. `ops` must outlive the fence unless they can be detached; without the two name
+  /// Context: any. `ops` must outlive the fence unless they are detached; without the two name
   /// ops it is a bug that ends the process. `flags`: seqno64, want_timestamp, user bits; others are
   /// ignored. The fence has one reference, the caller's.
   /// Lifetime: a fence without a release op was allocated by `std::malloc` with the fence first.
   INTERLOCK_API dma_fence(const dma_fence_ops& ops, std::uint64_t context, std::uint64_t seqno,
                           std::uint32_t flags = 0) noexcept;
+  dma_fence(dma_fence_ops&&, std::uint64_t, std::uint64_t, std::uint32_t = 0) = delete;
   dma_fence(const dma_fence&) = delete;
   dma_fence& operator=(const dma_fence&) = delete;
 
@@ -211,7 +212,7 @@ struct dma_fence {
 static_assert(sizeof(dma_fence) == 64);
 static_assert(std::is_standard_layout_v<dma_fence>);
 
-/// References. Context: any but NMI. The last put of an unsignalled fence with callbacks signals it
+/// References. Context: any but NMI; a task may wait in the last put, as in call_rcu. The last put of an unsignalled fence with callbacks signals it
 /// with EDEADLK and reports; without callbacks it is silent unless option `fence_report_dropped=1`.
 inline void intrusive_get(dma_fence& fence) noexcept { fence.refs.get(); }
 INTERLOCK_API void dma_fence_release(dma_fence& fence) noexcept;
@@ -229,7 +230,7 @@ inline void intrusive_put(dma_fence& fence) noexcept {
 [[nodiscard]] INTERLOCK_API ref_ptr<dma_fence> dma_fence_get_rcu_safe(
     const rcu_pointer<dma_fence>& p) noexcept;
 /// Frees the memory after a grace period with `std::free`. The end of every release op that owns
-/// malloc'ed memory. Context: any but NMI.
+/// malloc'ed memory. Context: any but NMI; a task may wait, as in call_rcu.
 INTERLOCK_API void dma_fence_free(dma_fence& fence) noexcept;
 
 /// The first of `count` fresh contexts. Never recycled; 0 is the stub's. Context: any.

@@ -13,8 +13,8 @@
 
 namespace interlock {
 
-/// Converts to `std::error_code` and to `std::error_condition` of the generic category.
-/// C edges speak `0` or `-errno`: see `to_errno()` and `from_errno()`.
+/// Converts to `std::error_code` of the generic category. Its value is errno: `error{errno}`.
+/// C edges speak `0` or `-errno`: see `to_negative_errno()` and `from_negative_errno()`.
 enum class error : int {
   operation_not_permitted = EPERM,
   no_such_file_or_directory = ENOENT,
@@ -51,19 +51,15 @@ enum class error : int {
   owner_dead = EOWNERDEAD,
 };
 
-/// The C edge: `-errno`, as kernel ops tables speak it.
-[[nodiscard]] constexpr int to_errno(error e) noexcept { return -static_cast<int>(e); }
+/// The C edge: -EIO for `io_error`, as kernel ops tables speak it.
+[[nodiscard]] constexpr int to_negative_errno(error e) noexcept { return -static_cast<int>(e); }
 
-/// From a C edge: `negative_errno` must be in -4095..-1.
-[[nodiscard]] constexpr error from_errno(int negative_errno) noexcept {
+/// From a C edge: `negative_errno` must be in -4095..-1. Of errno itself: `error{errno}`.
+[[nodiscard]] constexpr error from_negative_errno(int negative_errno) noexcept {
   return static_cast<error>(-negative_errno);
 }
 
 inline std::error_code make_error_code(error e) noexcept {
-  return {static_cast<int>(e), std::generic_category()};
-}
-
-inline std::error_condition make_error_condition(error e) noexcept {
   return {static_cast<int>(e), std::generic_category()};
 }
 

@@ -7,7 +7,7 @@
 ///     using fence_class::fence_class;
 ///     const char* driver_name_of() const noexcept { return "copy"; }
 ///     const char* timeline_name_of() const noexcept { return "ring0"; }
-///     bool enable_signaling() noexcept { ... }   // optional, as all below
+///     bool enable_signaling() noexcept { ... }   // optional, as all below; public, none may throw
 ///     bool peek_signaled() noexcept { ... }
 ///     void deadline_hint(deadline) noexcept { ... }
 ///   };
@@ -17,6 +17,7 @@
 /// (call `rcu_barrier` before dlclose).
 
 #include <new>
+#include <type_traits>
 #include <utility>
 
 #include "interlock/dma_fence.hpp"
@@ -40,7 +41,12 @@ class fence_class : public dma_fence {
     return ops;
   }
 
+  // Optional functions are found by name: one of another spelling would never be called.
   static constexpr dma_fence_ops make_table() noexcept {
+    static_assert(
+        !requires(Derived & d) { d.enable_signalling(); }, "spell it enable_signaling");
+    static_assert(
+        !requires(Derived & d) { d.signaled(); }, "the peek is called peek_signaled");
     dma_fence_ops ops{};
     ops.get_driver_name = [](dma_fence* f) -> const char* { return self(f).driver_name_of(); };
     ops.get_timeline_name = [](dma_fence* f) -> const char* { return self(f).timeline_name_of(); };
@@ -67,6 +73,7 @@ class fence_class : public dma_fence {
 /// Allocates and constructs a fence; one reference. Errors: not_enough_memory. Context: task, and
 /// not inside a signalling section (reported).
 template <class F, class... Args>
+requires std::is_base_of_v<fence_class<F>, F>
 [[nodiscard]] result<ref_ptr<F>> make_fence(Args&&... args) noexcept {
   dma_fence_might_allocate();
   auto* const fence = new (std::nothrow) F(std::forward<Args>(args)...);

@@ -5,6 +5,7 @@
 ///
 ///   guard g{irqsave, lock};     // a spinlock, with its irq mode
 ///   guard g{mutex};             // a sleeping lock
+///   guard g{adopt, mutex};      // one that lock_interruptible or lock_killable has taken
 ///   guard g{rcu};               // an RCU reader   (rcupdate.hpp)
 ///   guard g{irqsave};           // interrupts off  (lock_mode.hpp)
 ///   guard g{no_preempt};        // an atomic section
@@ -18,6 +19,11 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 template <class... What>
 class guard;
+
+struct adopt_t {
+  explicit adopt_t() = default;
+};
+inline constexpr adopt_t adopt{};
 
 struct no_preempt_t {
   explicit no_preempt_t() = default;

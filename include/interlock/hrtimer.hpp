@@ -28,10 +28,12 @@ struct hrtimer {
       : func{function}, run_mode{mode} {}
   hrtimer(const hrtimer&) = delete;
   hrtimer& operator=(const hrtimer&) = delete;
+  /// Reports if it is armed, and disarms it.
+  INTERLOCK_API ~hrtimer();
 
-  hrtimer_restart (*func)(hrtimer& timer);
+  hrtimer_restart (*func)(hrtimer& timer);  ///< MUST NOT throw
   hrtimer_mode run_mode;
-  deadline expires{};
+  deadline expires{};  ///< read by anybody, written by the functions below
 
   // The rest is the timer's own.
   hrtimer* child = nullptr;  ///< pairing heap
@@ -42,13 +44,15 @@ struct hrtimer {
   detail::cpu_node node{{nullptr}, &detail::hrtimer_run_pinned};
 };
 
-/// Arms it for `when`, replacing an earlier expiry. Context: task, softirq, hardirq, its own
-/// function. Errors: those of `service_cpu` (started on need; in an interrupt it must run already:
-/// resource_unavailable_try_again), and for pinned those of `online_cpu`.
+/// Arms it for `when`, replacing an earlier expiry.
+/// Context: any but NMI, a task may wait until the service CPU is started; its own function too.
+/// Errors: those of `service_cpu` (in an interrupt it must run already:
+///         resource_unavailable_try_again), and for pinned those of `online_cpu`.
 [[nodiscard]] INTERLOCK_API result<void> hrtimer_start(hrtimer& timer, deadline when) noexcept;
 
 /// Moves `expires` forward by whole periods until it lies after `now`; how many. For functions that
-/// return restart. Context: any but NMI; the timer's function, or while it is not armed.
+/// return restart. An armed timer is left alone, and the answer is 0: somebody started it anew while
+/// its function runs. Context: any but NMI.
 INTERLOCK_API std::uint64_t hrtimer_forward(hrtimer& timer, deadline now, ktime period) noexcept;
 
 /// Disarms it, and waits if its function runs. True if it was armed. Context: task, may sleep; not

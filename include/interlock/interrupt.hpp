@@ -10,7 +10,8 @@
 ///   descriptor (eventfd, timerfd, a completion queue).
 ///
 /// A handler runs in hardirq context with interrupts off. It MUST NOT sleep, take a mutex, allocate
-/// (an asynchronous handler may have halted `malloc`), or call what is not async-signal-safe.
+/// (an asynchronous handler may have halted `malloc`), throw (of a callable this ends the process;
+/// through the C edge it is undefined), or call what is not async-signal-safe.
 /// It MAY take spinlocks that every task takes with `irqsave`, use RCU readers and call_rcu, wake
 /// tasks, complete completions, signal fences, raise lines, softirqs and irq_work.
 /// A line's handlers never run on two CPUs at once, nor nested in themselves.
@@ -36,7 +37,7 @@ enum class irq_kind { asynchronous, threaded };
 struct irq_line;
 /// Context: any but NMI.
 INTERLOCK_API void intrusive_get(irq_line& line) noexcept;
-/// Context: any but NMI.
+/// Context: any but NMI; a task may wait, as in call_rcu.
 INTERLOCK_API void intrusive_put(irq_line& line) noexcept;
 
 struct irq_line_options {
@@ -47,7 +48,7 @@ struct irq_line_options {
   bool ack_fd = true;            ///< the service CPU reads 8 bytes of `fd` before the handler
 };
 
-/// Makes a line. Context: task.
+/// Makes a line. Context: task, may sleep.
 /// Errors: not_enough_memory; invalid_argument (fd on an asynchronous line); no_such_process (the
 ///         target is not online); operation_not_permitted (the target blocks the doorbell signal);
 ///         those of `service_cpu`.
@@ -112,7 +113,7 @@ template <class F>
   if (copy == nullptr) return error::not_enough_memory;
   return request_threaded_irq_raw(
       line,
-      [](irq_line& l, void* cookie) -> irqreturn {
+      [](irq_line& l, void* cookie) noexcept -> irqreturn {
         auto& f = *static_cast<callable*>(cookie);
         if constexpr (std::is_invocable_v<callable&, irq_line&>) {
           return f(l);
@@ -137,8 +138,16 @@ template <class F, class G>
       new (std::nothrow) both{std::forward<F>(handler), std::forward<G>(thread_half)};
   if (copy == nullptr) return error::not_enough_memory;
   return request_threaded_irq_raw(
-      line, [](irq_line&, void* cookie) { return static_cast<both*>(cookie)->handler(); },
-      [](irq_line&, void* cookie) {
+      line,
+      [](irq_line& l, void* cookie) noexcept -> irqreturn {
+        auto& f = static_cast<both*>(cookie)->handler;
+        if constexpr (std::is_invocable_v<decltype(f), irq_line&>) {
+          return f(l);
+        } else {
+          return f();
+        }
+      },
+      [](irq_line&, void* cookie) noexcept {
         static_cast<both*>(cookie)->thread_half();
         return irqreturn::handled;
       },

@@ -13,7 +13,8 @@ namespace detail {
 INTERLOCK_API void irq_work_run(cpu_node& node, bool gone) noexcept;
 }
 
-/// Caller-owned. Lifetime: until it has run and `irq_work_sync` returned.
+/// Caller-owned. Lifetime: until it has run and `irq_work_sync` returned. The function runs with
+/// interrupts off, as a handler does, and MUST NOT throw.
 struct irq_work {
   explicit constexpr irq_work(void (*function)(irq_work& work)) noexcept : func{function} {}
   irq_work(const irq_work&) = delete;

@@ -22,7 +22,8 @@ class INTERLOCK_API kthread {
   ~kthread();
 
   /// Asks the thread to stop, wakes it whatever it sleeps in, waits for its end, and returns its
-  /// value. A thread that ended by itself returns its value too. The handle is empty afterwards.
+  /// value. A thread that ended by itself returns its value too. The handle is empty afterwards; of
+  /// an empty one the answer is -ESRCH.
   /// Context: task, may sleep; not from the thread itself (reported).
   int stop() noexcept;
 
@@ -43,22 +44,22 @@ class INTERLOCK_API kthread {
 
 /// The C edge: runs `entry(argument)` in a new thread. `destroy(argument)`, if not null, runs at
 /// its end, also if the thread could not be started. Errors: not_enough_memory,
-/// resource_unavailable_try_again. Context: task.
+/// resource_unavailable_try_again. Context: task, may sleep.
 [[nodiscard]] INTERLOCK_API result<kthread> kthread_run_raw(const char* name, int (*entry)(void*),
                                                             void* argument,
                                                             void (*destroy)(void*)) noexcept;
 
-/// Runs `function()` (returning int or void) in a new thread called `name` (15 bytes are kept).
-/// Context: task.
+/// Runs `function()` (returning int or void) in a new thread called `name` (15 bytes are kept). An
+/// exception out of it ends the process. Errors: as above. Context: task, may sleep.
 template <class F>
-requires std::is_invocable_v < std::decay_t<F>
-& > [[nodiscard]] result<kthread> kthread_run(const char* name, F&& function) noexcept {
+[[nodiscard]] result<kthread> kthread_run(const char* name, F&& function) noexcept {
   using callable = std::decay_t<F>;
+  static_assert(std::is_invocable_v<callable&>, "a thread runs function()");
   auto* const copy = new (std::nothrow) callable(std::forward<F>(function));
   if (copy == nullptr) return error::not_enough_memory;
   return kthread_run_raw(
       name,
-      [](void* argument) -> int {
+      [](void* argument) noexcept -> int {
         auto& f = *static_cast<callable*>(argument);
         if constexpr (std::is_void_v<std::invoke_result_t<callable&>>) {
           f();

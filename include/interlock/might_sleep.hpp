@@ -25,9 +25,10 @@ INTERLOCK_API void might_sleep_failed(location where) noexcept;
 }
 
 /// Reports "BUG: sleeping function called from invalid context" unless a sleep is allowed here.
-/// Every function of Interlock that can sleep begins with it, also when it happens not to sleep.
+/// Every function that "may sleep" begins with it, also when it happens not to sleep. Those of which
+/// docs/contexts.md says that a task may wait do so only where a sleep is allowed, and nowhere else.
 /// Under the action `log` at most one such report a second is printed, as in the kernel.
-/// Context: any; the report says what forbids the sleep and where that context was entered.
+/// Context: any; the report says what forbids it and where that context was entered.
 inline void might_sleep(location where = location::current()) noexcept {
   if (!sleep_allowed()) [[unlikely]]
     detail::might_sleep_failed(where);

@@ -33,6 +33,7 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   /// Locks, sleeping uninterruptibly. Context: task, may sleep.
   INTERLOCK_API void lock(location where = location::current()) noexcept INTERLOCK_ACQUIRE();
   /// Errors: interrupted, on a task signal (kill for the killable form), the lock is not taken.
+  /// Of its success no compile-time analysis knows: go on with `guard g{adopt, m}`.
   /// Context: task, may sleep.
   [[nodiscard]] INTERLOCK_API result<void> lock_interruptible(
       location where = location::current()) noexcept;
@@ -50,6 +51,9 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
 
   /// Context: any.
   [[nodiscard]] bool is_locked() const noexcept { return (word_.load_relaxed() >> 2) != 0; }
+  /// True if the current task owns it; what `rcu_dereference_protected` wants to hear.
+  /// Context: any.
+  [[nodiscard]] INTERLOCK_API bool held_by_current() const noexcept;
   /// Reports unless the current task owns it.
   /// Context: task.
   INTERLOCK_API void assert_held(location where = location::current()) const noexcept
@@ -94,6 +98,24 @@ class INTERLOCK_SCOPED_CAPABILITY guard<mutex> {
   mutex& mutex_;
 };
 
+/// Unlocks at the end of the scope what the current task has locked (reported otherwise).
+template <>
+class INTERLOCK_SCOPED_CAPABILITY guard<adopt_t, mutex> {
+ public:
+  [[nodiscard]] guard(adopt_t, mutex& m, location where = location::current()) noexcept
+      INTERLOCK_ACQUIRE(m) INTERLOCK_NO_THREAD_SAFETY_ANALYSIS : mutex_{m} {
+    mutex_.assert_held(where);
+  }
+  guard(const guard&) = delete;
+  guard& operator=(const guard&) = delete;
+  ~guard() INTERLOCK_RELEASE() { mutex_.unlock(); }
+
+ private:
+  mutex& mutex_;
+};
+
+guard(adopt_t, mutex&)->guard<adopt_t, mutex>;
+guard(adopt_t, mutex&, location)->guard<adopt_t, mutex>;
 guard(mutex&)->guard<mutex>;
 guard(mutex&, location)->guard<mutex>;
 

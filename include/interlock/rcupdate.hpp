@@ -231,8 +231,8 @@ struct rcu_head {
 
 /// Calls `func(&head)` after a grace period, on RCU's own thread, in softirq context: it must not
 /// block (reported), may call call_rcu, may free the object that holds `head`.
-/// Context: any, NMI excepted. A flood (option `rcu_backlog_max`) makes preemptible tasks outside
-///          readers wait until RCU has caught up; no other context ever waits. The first call
+/// Context: any, NMI excepted; a task may wait under a flood (option `rcu_backlog_max`; a task that
+///          is preemptible and outside readers) until RCU has caught up. The first call
 ///          starts the thread; from an interrupt it cannot, and the next operation of RCU in a task
 ///          does. Handlers of sigaction, unknown to Interlock, count as tasks: call rcu_barrier()
 ///          once before the first of them may run.
@@ -243,11 +243,12 @@ struct rcu_head {
 INTERLOCK_API void call_rcu(rcu_head& head, void (*func)(rcu_head* head)) noexcept;
 
 /// Frees `block` by `std::free` after a grace period, without a callback of its own; `head` lies in
-/// the first 4095 bytes of the block. Batched. Context: any, NMI excepted; as call_rcu.
+/// the first 4095 bytes of the block. Batched. Context: any, NMI excepted; a task may wait, as in
+/// call_rcu.
 INTERLOCK_API void free_rcu(rcu_head& head, void* block) noexcept;
 
-/// Deletes `object` after a grace period: `delete_rcu<&node::rcu>(object)`. Context: any, NMI
-/// excepted; as call_rcu; the destructor runs as a callback does.
+/// Deletes `object` after a grace period: `delete_rcu<&node::rcu>(object)`. The destructor runs as a
+/// callback does, and MUST NOT throw. Context: any, NMI excepted; a task may wait, as in call_rcu.
 template <auto Head, class T>
 void delete_rcu(T* object) noexcept {
   static_assert(std::is_same_v<decltype(Head), rcu_head T::*>, "name the rcu_head of T");

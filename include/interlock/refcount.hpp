@@ -13,8 +13,9 @@
 
 namespace interlock {
 
-/// Invariants: I1. 0 is final: nothing increments a count of 0. I2. A count that reaches the upper
-///             half stays there for ever (a leak is safer than a use after free).
+/// Invariants: I1. 0 is final: a reference taken of it saturates, and is no reference to anything.
+///             I2. A count that reaches the upper half, or goes below 0, stays there for ever: a leak
+///             is safer than a use after free.
 /// Context: any, NMI included.
 struct refcount {
   atomic<std::uint32_t> count{1};
@@ -25,7 +26,7 @@ struct refcount {
   /// The caller holds a reference already. Order: none needed.
   void get() noexcept {
     const std::uint32_t old = count.fetch_add_relaxed(1);
-    if (old >= limit) [[unlikely]]
+    if (is_wrong(old)) [[unlikely]]
       count.store_relaxed(saturated);
   }
 
@@ -43,12 +44,15 @@ struct refcount {
   /// Order: [R1] release, and acquire for the last: all uses of the object happen before its end.
   [[nodiscard]] bool put() noexcept {
     const std::uint32_t old = count.fetch_sub_acq_rel(1);  // [R1] pairs with itself
-    if (old > limit) [[unlikely]]
+    if (is_wrong(old)) [[unlikely]]
       count.store_relaxed(saturated);
     return old == 1;
   }
 
   [[nodiscard]] std::uint32_t read() const noexcept { return count.load_relaxed(); }
+
+  /// A count that no holder of a reference can see: 0, or saturated.
+  static constexpr bool is_wrong(std::uint32_t seen) noexcept { return seen == 0 || seen >= limit; }
 };
 
 /// A nullable smart pointer over objects with `intrusive_get(T&)` and `intrusive_put(T&)`, found by

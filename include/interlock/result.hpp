@@ -49,6 +49,30 @@ class [[nodiscard]] result {
       : error_{e}, has_value_{false} {}
   // NOLINTEND(google-explicit-constructor)
 
+  /// From a result of what converts to T: a fence of a class is a fence.
+  template <class U>
+  requires(!std::is_same_v<U, T> && std::is_nothrow_convertible_v<U, T>) constexpr result(
+      result<U>&& other) noexcept  // NOLINT(google-explicit-constructor)
+      : has_value_{other.has_value()} {
+    if (has_value_) {
+      std::construct_at(std::addressof(value_), std::move(*other));
+    } else {
+      std::construct_at(std::addressof(error_), other.error());
+    }
+  }
+
+  constexpr result(const result& other) noexcept requires(std::is_nothrow_copy_constructible_v<T>)
+      : has_value_{other.has_value_} {
+    if (has_value_) {
+      std::construct_at(std::addressof(value_), other.value_);
+    } else {
+      std::construct_at(std::addressof(error_), other.error_);
+    }
+  }
+  constexpr result& operator=(const result& other) noexcept
+      requires(std::is_nothrow_copy_constructible_v<T>) {
+    return *this = result{other};
+  }
   constexpr result(result&& other) noexcept : has_value_{other.has_value_} {
     if (has_value_) {
       std::construct_at(std::addressof(value_), std::move(other.value_));
@@ -130,8 +154,8 @@ class [[nodiscard]] result<void> {
 };
 
 /// The C edge: 0 or -errno.
-[[nodiscard]] constexpr int to_errno(const result<void>& r) noexcept {
-  return r ? 0 : to_errno(r.error());
+[[nodiscard]] constexpr int to_negative_errno(const result<void>& r) noexcept {
+  return r ? 0 : to_negative_errno(r.error());
 }
 
 }  // namespace interlock

@@ -32,6 +32,7 @@ static_assert(sizeof(seqno_cell) == 64);
 struct seqno_buffer;
 /// Context: any but NMI; it is unmapped a grace period after the last reference.
 INTERLOCK_API void intrusive_get(seqno_buffer& buffer) noexcept;
+/// Context: any but NMI; a task may wait, as in call_rcu.
 INTERLOCK_API void intrusive_put(seqno_buffer& buffer) noexcept;
 
 /// Makes a buffer of `cells` zeroed cells. Shareable ones are memory files that can be passed to

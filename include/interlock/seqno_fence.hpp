@@ -82,15 +82,18 @@ struct seqno_timeline_options {
 /// Opaque, counted. Keeps its buffer mapped; its fences keep it.
 /// Context: any but NMI.
 INTERLOCK_API void intrusive_get(seqno_timeline& timeline) noexcept;
-/// Context: any but NMI.
+/// Context: any but NMI; a task may wait, as in call_rcu.
 INTERLOCK_API void intrusive_put(seqno_timeline& timeline) noexcept;
 
 /// `ops` outlive the timeline. Without an arm op the service CPU is started.
 /// Errors: not_enough_memory; invalid_argument (an op or the cell is missing, or the poll interval
-///         is not positive); those of service_cpu. Context: task.
+///         is not positive); those of service_cpu. Context: task, a task may wait for that start.
 [[nodiscard]] INTERLOCK_API result<ref_ptr<seqno_timeline>> make_seqno_timeline(
     const seqno_timeline_ops& ops, void* cookie, ref_ptr<seqno_buffer> buffer, std::size_t cell,
     const seqno_timeline_options& options = {}) noexcept;
+result<ref_ptr<seqno_timeline>> make_seqno_timeline(seqno_timeline_ops&& ops, void* cookie,
+                                                    ref_ptr<seqno_buffer> buffer, std::size_t cell,
+                                                    const seqno_timeline_options& = {}) = delete;
 
 /// Context: any.
 [[nodiscard]] INTERLOCK_API void* seqno_timeline_cookie(const seqno_timeline& timeline) noexcept;

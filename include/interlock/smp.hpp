@@ -9,8 +9,8 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 
 /// Runs `function(argument)` in hardirq context on `cpu` and waits for it.
-/// Context: task with interrupts on (two CPUs that wait for each other with interrupts off would
-///          deadlock; reported). Spins briefly, then sleeps.
+/// Context: task, may sleep (interrupts are on: two CPUs that wait for each other with interrupts
+///          off would deadlock). Spins briefly first. `function` MUST NOT throw.
 /// Errors:  no_such_process (not online, or it ended before it ran the function);
 ///          operation_not_permitted (it blocks the doorbell; found when it does not answer).
 [[nodiscard]] INTERLOCK_API result<void> smp_call_function_single(
@@ -24,7 +24,8 @@ namespace interlock::inline INTERLOCK_PLATFORM {
                                                      location where = location::current()) noexcept;
 
 /// Runs `function(argument)` in NMI context on `cpu`, also if that has interrupts off, and waits.
-/// Context: task. Errors: as above. The function must not lock anything.
+/// Context: task, may sleep unless it is the caller's own CPU. Errors: as above. The function must
+/// not lock anything.
 [[nodiscard]] INTERLOCK_API result<void> nmi_call_function_single(
     cpu_id cpu, void (*function)(void*), void* argument,
     location where = location::current()) noexcept;

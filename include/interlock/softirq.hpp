@@ -18,7 +18,7 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 /// A vector number, 0 (served first) to 31.
 enum class softirq : std::uint32_t {};
 
-/// Reserves a free vector for `action(cookie)`. Vectors are few: drivers share one and keep queues.
+/// Reserves a free vector for `action(cookie)`, which MUST NOT sleep or throw. Vectors are few: drivers share one and keep queues.
 /// Errors: no_space_on_device (all 32 are taken). Context: task. For the life of the process.
 [[nodiscard]] INTERLOCK_API result<softirq> open_softirq(const char* name, void (*action)(void*),
                                                          void* cookie) noexcept;

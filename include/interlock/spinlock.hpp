@@ -28,7 +28,7 @@ struct INTERLOCK_CAPABILITY("spinlock") spinlock {
   spinlock& operator=(const spinlock&) = delete;
 
   /// Locks. Context: any but NMI, as far as the mode allows (see lock_mode.hpp); preemption is
-  /// disabled until unlock. May sleep: no (parking by the OS is invisible, as preemption is).
+  /// disabled until unlock. Never sleeps: parking by the OS is invisible, as preemption is.
   void lock(no_mask_t, location where = location::current()) noexcept INTERLOCK_ACQUIRE();
   void lock(mask_bh_t, location where = location::current()) noexcept INTERLOCK_ACQUIRE();
   [[nodiscard]] irq_flags lock(irqsave_t, location where = location::current()) noexcept
@@ -50,6 +50,9 @@ struct INTERLOCK_CAPABILITY("spinlock") spinlock {
 
   /// True if somebody holds it. Context: any. A hint, unless the caller holds it.
   [[nodiscard]] bool is_locked() const noexcept;
+  /// True if the current task holds it, or the one that a handler has interrupted.
+  /// Context: any.
+  [[nodiscard]] INTERLOCK_API bool held_by_current() const noexcept;
   /// Reports unless the current task holds it.
   /// Context: any.
   INTERLOCK_API void assert_held(location where = location::current()) const noexcept

@@ -34,7 +34,7 @@ result<std::unique_ptr<device_queue>> queue::open(const device_queue_options& op
   std::unique_ptr<queue> made{new (std::nothrow) queue};
   if (!made) return error::not_enough_memory;
   made->point_.bell_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (made->point_.bell_fd < 0) return from_errno(-errno);
+  if (made->point_.bell_fd < 0) return from_negative_errno(-errno);
   const job_kinds kinds =
       kind_bit(job_kind::read) | kind_bit(job_kind::write) | kind_bit(job_kind::sync);
   const job_server_ops ops{"pread", kinds, true, &perform, &interrupt};

@@ -56,7 +56,7 @@ kernel_ring::~kernel_ring() {
 
 result<void> kernel_ring::make_bell() noexcept {
   bell_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (bell_fd_ < 0) return from_errno(-errno);
+  if (bell_fd_ < 0) return from_negative_errno(-errno);
   return {};
 }
 
@@ -70,7 +70,7 @@ result<void> kernel_ring::setup(unsigned entries, ring_features wanted) noexcept
     features_.taskrun = i == 0;
     if (code != -EINVAL) break;
   }
-  if (code != 0) return from_errno(code);
+  if (code != 0) return from_negative_errno(code);
   open_ = true;
   arm_bell();
   return {};

@@ -41,7 +41,7 @@ int disabled_by_sysctl() noexcept {
 
 provider_probe refuse(int code) noexcept {
   provider_probe found;
-  found.reason = from_errno(code);
+  found.reason = from_negative_errno(code);
   const int sysctl = disabled_by_sysctl();
   if (code == -EPERM && sysctl > 0) {
     tell(found, "io_uring is forbidden: kernel.io_uring_disabled=%d", sysctl);

@@ -35,6 +35,7 @@ void record_outcome(job_ring& ring, job_entry& entry, std::int64_t outcome) noex
   job& work = *entry.work;
   for (auto& wait : work.waits) wait.reset();
   work.result = outcome;
+  work.in_flight = false;
   if (ring.options.timestamps) work.finished = monotonic_clock::now();
   device::count(ring.counters.completed);
   if (outcome >= 0) return;
@@ -42,7 +43,7 @@ void record_outcome(job_ring& ring, job_entry& entry, std::int64_t outcome) noex
   device::count(ring.counters.failed);
   // Never started: a wait failed, or it was cancelled before.
   if (cancelled != 0 || !entry.started) device::count(ring.counters.cancelled);
-  entry.fence->set_error(from_errno(code));
+  entry.fence->set_error(from_negative_errno(code));
   device::record_failure(*ring.record, entry.seqno, code);
 }
 

@@ -55,12 +55,13 @@ std::int64_t work_on(job_server& server, job_entry& entry) noexcept {
   const job& work = *entry.work;
   if (entry.fault.what == device_fault::action::hang) {
     (void)job_server_sleep(server, entry, no_deadline);
-    return to_errno(error::operation_canceled);
+    return to_negative_errno(error::operation_canceled);
   }
   if (entry.fault.what == device_fault::action::stall) {
     (void)job_server_sleep(server, entry, deadline_after(entry.fault.stall_time));
   }
-  if (entry.cancelled.load_acquire() != 0) return to_errno(error::operation_canceled);  // [D8]
+  if (entry.cancelled.load_acquire() != 0)
+    return to_negative_errno(error::operation_canceled);  // [D8]
   if (work.kind == job_kind::nop) return 0;
   if (work.kind == job_kind::timeout) {
     (void)job_server_sleep(server, entry, deadline_after(work.delay));

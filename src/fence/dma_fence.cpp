@@ -253,7 +253,7 @@ bool dma_fence::remove_callback(dma_fence_cb& cb) noexcept {
 }
 
 void dma_fence::set_error(error e) noexcept {
-  const int code = to_errno(e);
+  const int code = to_negative_errno(e);
   if (INTERLOCK_WARN_ON(test_signaled_flag())) return;
   if (INTERLOCK_WARN_ON(code >= 0 || code < -4095)) return;
   error_code.store_relaxed(code);  // published by [E3]

@@ -29,8 +29,8 @@ namespace {
 
 constexpr std::size_t cells_max = PTRDIFF_MAX / sizeof(seqno_cell);
 
-result<ref_ptr<seqno_buffer>> adopt(result<platform::shared_mapping> mapping,
-                                    std::size_t cells) noexcept {
+result<ref_ptr<seqno_buffer>> with_mapping(result<platform::shared_mapping> mapping,
+                                           std::size_t cells) noexcept {
   if (!mapping) return mapping.error();
   void* const memory = std::malloc(sizeof(seqno_buffer));
   if (memory == nullptr) {
@@ -57,13 +57,13 @@ void intrusive_put(seqno_buffer& buffer) noexcept {
 result<ref_ptr<seqno_buffer>> make_seqno_buffer(std::size_t cells, bool shareable) noexcept {
   if (cells == 0) return error::invalid_argument;
   if (cells > cells_max) return error::not_enough_memory;
-  return adopt(platform::map_memory(cells * sizeof(seqno_cell), shareable, "interlock-seqno"),
-               cells);
+  return with_mapping(
+      platform::map_memory(cells * sizeof(seqno_cell), shareable, "interlock-seqno"), cells);
 }
 
 result<ref_ptr<seqno_buffer>> import_seqno_buffer(int fd, std::size_t cells) noexcept {
   if (cells == 0 || cells > cells_max) return error::invalid_argument;
-  return adopt(platform::map_memory_fd(fd, cells * sizeof(seqno_cell)), cells);
+  return with_mapping(platform::map_memory_fd(fd, cells * sizeof(seqno_cell)), cells);
 }
 
 int seqno_buffer_fd(const seqno_buffer& buffer) noexcept { return buffer.mapping.fd; }

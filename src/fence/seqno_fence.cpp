@@ -45,7 +45,7 @@ bool settle(seqno_fence& fence, seqno_verdict verdict, int failure) noexcept {
     code =
         status == nullptr ? 0 : status(fence.timeline, fence.base.seqno, &fence.base.provider_code);
   }
-  if (code != 0) fence.base.set_error(from_errno(code));
+  if (code != 0) fence.base.set_error(from_negative_errno(code));
   return true;
 }
 
@@ -112,7 +112,7 @@ seqno_verdict try_arm(seqno_timeline& timeline, seqno_fence& fence, int& failure
   uncount(timeline, 1);
   (void)fence.base.refs.put();  // never the last: the armer holds one
   if (verdict != seqno_verdict::open) return verdict;
-  failure = to_errno(delivery);
+  failure = to_negative_errno(delivery);
   return seqno_verdict::failed;
 }
 
@@ -239,7 +239,7 @@ bool seqno_timeline_armed(const seqno_timeline& timeline) noexcept {
 
 void seqno_timeline_fail(seqno_timeline& timeline, error e) noexcept {
   int none = 0;
-  if (!timeline.failure.compare_exchange_seq_cst(none, to_errno(e))) return;  // [Q4]
+  if (!timeline.failure.compare_exchange_seq_cst(none, to_negative_errno(e))) return;  // [Q4]
   seqno_timeline_process(timeline);
   seqno_timeline_kick(timeline);
 }

@@ -26,6 +26,7 @@
 #include "irq/service.hpp"
 #include "irq/timer_heap.hpp"
 #include "irq/waiters.hpp"
+#include "report/report_lines.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 namespace {
@@ -183,6 +184,17 @@ void timers_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
 
 }  // namespace detail
 
+// Read without the lock: whoever may destroy it knows that nobody else changes it.
+hrtimer::~hrtimer() {
+  if ((state & (armed_bit | posted_bit)) == 0) return;
+  report_text text;
+  detail::put_warning(text);
+  text << "hrtimer destroyed while it is armed: hrtimer_cancel() comes before its end\n";
+  submit_report(report_kind::warning, text);
+  guard g{irqsave, timers_lock};
+  if ((state & armed_bit) != 0) disarm(*this);
+}
+
 result<void> hrtimer_start(hrtimer& timer, deadline when) noexcept {
   if (const result<cpu_id> service = detail::require_service(); !service) return service.error();
   cpu_id pinned_to = cpu_id::none;
@@ -206,6 +218,9 @@ result<void> hrtimer_start(hrtimer& timer, deadline when) noexcept {
 }
 
 std::uint64_t hrtimer_forward(hrtimer& timer, deadline now, ktime period) noexcept {
+  guard g{irqsave, timers_lock};
+  // Started anew by somebody while the function runs: it stands in the heap, and that start holds.
+  if ((timer.state & armed_bit) != 0) return 0;
   if (now < timer.expires || period <= ktime::zero()) return 0;
   const auto periods = (now - timer.expires) / period + 1;
   timer.expires += periods * period;

@@ -245,8 +245,12 @@ void mutex::unlock() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   count_held(0u - 1u);
 }
 
+bool mutex::held_by_current() const noexcept {
+  return owned_by_self(word_.load_relaxed() >> id_shift);
+}
+
 void mutex::assert_held(location where) const noexcept {
-  if (owned_by_self(word_.load_relaxed() >> id_shift)) return;
+  if (held_by_current()) return;
   report_text text;
   detail::put_warning(text);
   text << where << " mutex::assert_held\n";

@@ -98,10 +98,14 @@ void spinlock::release_slow(std::uint32_t seen) noexcept {
   submit_report(report_kind::spinlock_misuse, text);
 }
 
-void spinlock::assert_held(location where) const noexcept {
+bool spinlock::held_by_current() const noexcept {
   const std::uint32_t id = word_.load_relaxed() >> id_shift;
   const task_words& self = platform::this_task();
-  if (id != 0 && (id == self.id.load_relaxed() || id == self.former_id)) return;
+  return id != 0 && (id == self.id.load_relaxed() || id == self.former_id);
+}
+
+void spinlock::assert_held(location where) const noexcept {
+  if (held_by_current()) return;
   report_text text;
   detail::put_warning(text);
   text << where << " spinlock::assert_held\n";

@@ -97,9 +97,9 @@ kthread::~kthread() {
 
 int kthread::stop() noexcept {
   might_sleep();
-  if (control_ == nullptr) return to_errno(error::no_such_process);
+  if (control_ == nullptr) return to_negative_errno(error::no_such_process);
   if (kthread_access::is_self(*control_, "kthread::stop")) {
-    return to_errno(error::resource_deadlock_would_occur);
+    return to_negative_errno(error::resource_deadlock_would_occur);
   }
   control_->should_stop.store_release(1);  // [K3] pairs with [K4]
   (void)wake_up_state(*control_->self, task_normal | task_state::wakekill);
@@ -108,9 +108,9 @@ int kthread::stop() noexcept {
 
 int kthread::join() noexcept {
   might_sleep();
-  if (control_ == nullptr) return to_errno(error::no_such_process);
+  if (control_ == nullptr) return to_negative_errno(error::no_such_process);
   if (kthread_access::is_self(*control_, "kthread::join")) {
-    return to_errno(error::resource_deadlock_would_occur);
+    return to_negative_errno(error::resource_deadlock_would_occur);
   }
   control* const ended = std::exchange(control_, nullptr);
   platform::join(ended->thread);

@@ -41,10 +41,10 @@ CONFORMANCE(compute, runs_on_the_device) {
 
 CONFORMANCE(compute, a_negative_result_is_an_error) {
   auto queue = test.open();
-  job work = execute([](job&) -> std::int64_t { return to_errno(error::bad_message); });
+  job work = execute([](job&) -> std::int64_t { return to_negative_errno(error::bad_message); });
   const auto fence = submit(*queue, work);
   ASSERT_TRUE(fence->wait_until(patience()));
-  EXPECT_EQ(fence->status(), to_errno(error::bad_message));
+  EXPECT_EQ(fence->status(), to_negative_errno(error::bad_message));
   EXPECT_EQ(queue->statistics().failed, 1u);
 }
 
@@ -58,9 +58,9 @@ CONFORMANCE(compute, prepare_runs_first_and_can_refuse) {
   ASSERT_TRUE(submit(*queue, work)->wait_until(patience()));
   EXPECT_EQ(work.result, 0);
   EXPECT_EQ(order, 2);
-  work.prepare = [](job&) { return to_errno(error::invalid_argument); };
+  work.prepare = [](job&) { return to_negative_errno(error::invalid_argument); };
   ASSERT_TRUE(submit(*queue, work)->wait_until(patience()));
-  EXPECT_EQ(work.result, to_errno(error::invalid_argument));
+  EXPECT_EQ(work.result, to_negative_errno(error::invalid_argument));
   EXPECT_EQ(order, 2) << "execute did not run";
 }
 
@@ -88,7 +88,7 @@ CONFORMANCE(compute, what_runs_ends_before_cancel_fails_it) {
   EXPECT_FALSE(fence->is_signaled()) << "the buffer is still in use";
   leave.store_release(1);
   ASSERT_TRUE(fence->wait_until(patience()));
-  EXPECT_EQ(fence->status(), to_errno(error::timed_out));
+  EXPECT_EQ(fence->status(), to_negative_errno(error::timed_out));
 }
 
 // Device to device: each stage sees what the one before wrote.

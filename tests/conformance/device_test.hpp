@@ -14,19 +14,12 @@
 
 #include "backend.hpp"
 #include "interlock/fence_class.hpp"
+#include "support/sanitizers.hpp"
 
 namespace conformance {
 
 using namespace interlock;
-
-/// ThreadSanitizer ends a child of fork that starts a thread, as the library does there on need.
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool thread_sanitizer = true;
-#elif defined(__has_feature)
-inline constexpr bool thread_sanitizer = __has_feature(thread_sanitizer);
-#else
-inline constexpr bool thread_sanitizer = false;
-#endif
+using interlock::test::thread_sanitizer;
 
 /// Long enough for a loaded machine under a sanitizer; nothing waits that long if all is well.
 inline deadline patience() { return deadline_after(std::chrono::seconds{60}); }

@@ -25,7 +25,7 @@ job counted_nop() {
   return work;
 }
 
-int fail_with_io_error(job&) { return to_errno(error::io_error); }
+int fail_with_io_error(job&) { return to_negative_errno(error::io_error); }
 
 }  // namespace
 }  // namespace conformance
@@ -40,8 +40,8 @@ CONFORMANCE(failure, an_error_travels_down_the_links) {
   waits_more.waits[0] = submit(*b, waits);
   const auto last = submit(*c, waits_more);
   ASSERT_TRUE(last->wait_until(patience()));
-  EXPECT_EQ(last->status(), to_errno(error::io_error));
-  EXPECT_EQ(waits.result, to_errno(error::io_error));
+  EXPECT_EQ(last->status(), to_negative_errno(error::io_error));
+  EXPECT_EQ(waits.result, to_negative_errno(error::io_error));
   EXPECT_EQ(prepared.load_relaxed(), 0) << "what is cancelled does not run";
   EXPECT_EQ(a->statistics().failed, 1u);
   EXPECT_EQ(a->statistics().cancelled, 0u) << "it failed by itself";
@@ -51,6 +51,33 @@ CONFORMANCE(failure, an_error_travels_down_the_links) {
   const auto next = submit(*b, unrelated);
   ASSERT_TRUE(next->wait_until(patience()));
   EXPECT_EQ(next->status(), 1) << "later jobs are not touched";
+}
+
+CONFORMANCE(failure, a_job_without_a_kind_is_refused) {
+  auto queue = test.open();
+  std::byte buffer[1];
+  for (const int what : {0, 1, 2}) {
+    job work;
+    if (what == 0) work.execute = [](job&) -> std::int64_t { return 0; };
+    if (what == 1) work.buffer = buffer;
+    if (what == 2) work.fd = 0;
+    const auto fence = queue->submit(work);
+    ASSERT_FALSE(fence);
+    EXPECT_EQ(fence.error(), error::invalid_argument);
+  }
+}
+
+CONFORMANCE(failure, a_job_in_flight_is_refused) {
+  auto queue = test.open();
+  const auto gate = make_gate();
+  job work = nop_after(gate);
+  const auto first = submit(*queue, work);
+  const auto again = queue->submit(work);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error(), error::device_or_resource_busy);
+  gate->signal();
+  ASSERT_TRUE(first->wait_until(patience()));
+  EXPECT_EQ(submit(*queue, work)->wait_until(patience()), true) << "reusable after that";
 }
 
 CONFORMANCE(failure, the_error_of_a_foreign_fence_cancels) {
@@ -64,7 +91,7 @@ CONFORMANCE(failure, the_error_of_a_foreign_fence_cancels) {
     const auto fence = submit(*queue, work);
     if (!signalled_before) gate->signal();
     ASSERT_TRUE(fence->wait_until(patience()));
-    EXPECT_EQ(fence->status(), to_errno(error::no_space_on_device));
+    EXPECT_EQ(fence->status(), to_negative_errno(error::no_space_on_device));
     EXPECT_EQ(prepared.load_relaxed(), 0);
   }
 }
@@ -78,7 +105,7 @@ CONFORMANCE(failure, a_producer_that_goes_away_cancels) {
     const auto fence = submit(*queue, work);
     if (!before) seqno_timeline_fail(word->get(), error::owner_dead);
     ASSERT_TRUE(fence->wait_until(patience()));
-    EXPECT_EQ(fence->status(), to_errno(error::owner_dead));
+    EXPECT_EQ(fence->status(), to_negative_errno(error::owner_dead));
   }
 }
 
@@ -100,7 +127,7 @@ CONFORMANCE(failure, the_error_outlives_the_job) {
   EXPECT_EQ(work.result, 0);
   for (const auto& fence : failed) {
     EXPECT_FALSE(fence->test_signaled_flag()) << "nobody asked yet";
-    EXPECT_EQ(fence->status(), to_errno(error::io_error));
+    EXPECT_EQ(fence->status(), to_negative_errno(error::io_error));
   }
 }
 
@@ -114,7 +141,7 @@ CONFORMANCE(failure, a_fence_made_by_hand_tells_the_error) {
   const auto first = std::move(*make_seqno_fence(queue->timeline(), 1));
   const auto second = std::move(*make_seqno_fence(queue->timeline(), 2));
   EXPECT_EQ(first->status(), 1);
-  EXPECT_EQ(second->status(), to_errno(error::io_error));
+  EXPECT_EQ(second->status(), to_negative_errno(error::io_error));
 }
 
 CONFORMANCE(failure, cancel_all_fails_what_has_not_finished) {
@@ -137,8 +164,8 @@ CONFORMANCE(failure, cancel_all_fails_what_has_not_finished) {
   EXPECT_EQ(done->status(), 1);
   EXPECT_EQ(fences[1]->status(), 1);
   for (std::size_t i = 2; i < jobs.size(); ++i) {
-    EXPECT_EQ(fences[i]->status(), to_errno(error::timed_out));
-    EXPECT_EQ(jobs[i].result, to_errno(error::timed_out));
+    EXPECT_EQ(fences[i]->status(), to_negative_errno(error::timed_out));
+    EXPECT_EQ(jobs[i].result, to_negative_errno(error::timed_out));
   }
   EXPECT_EQ(prepared.load_relaxed(), 0);
   EXPECT_EQ(queue->statistics().cancelled, 6u);
@@ -159,7 +186,7 @@ CONFORMANCE(failure, cancel_all_ends_a_wait_in_memory) {
       for (std::uint64_t n = 0; n < i * 10; ++n) std::this_thread::yield();
       queue->cancel_all(error::operation_canceled);
       ASSERT_TRUE(wait_for_word(*queue, i));
-      EXPECT_EQ(fence->status(), to_errno(error::operation_canceled));
+      EXPECT_EQ(fence->status(), to_negative_errno(error::operation_canceled));
     }
   }
 }
@@ -177,9 +204,10 @@ CONFORMANCE(failure, closing_fails_what_is_queued) {
     }
     queue.reset();
     for (const auto& fence : fences) {
-      EXPECT_EQ(fence->status(), to_errno(error::operation_canceled));
+      EXPECT_EQ(fence->status(), to_negative_errno(error::operation_canceled));
     }
-    for (const auto& work : jobs) EXPECT_EQ(work.result, to_errno(error::operation_canceled));
+    for (const auto& work : jobs)
+      EXPECT_EQ(work.result, to_negative_errno(error::operation_canceled));
   }
 }
 
@@ -215,7 +243,7 @@ CONFORMANCE(failure, unknown_kinds_are_refused) {
                               job_kind::timeout, job_kind::nop}) {
     job work;
     work.kind = kind;
-    work.execute = [](job&) -> std::int64_t { return 0; };
+    if (kind == job_kind::execute) work.execute = [](job&) -> std::int64_t { return 0; };
     const auto fence = queue->submit(work);
     if (promised(kind)) {
       ASSERT_TRUE(fence);
@@ -234,7 +262,7 @@ CONFORMANCE(fault, an_injected_error_fails_one_job) {
   device_fault fault;
   fault.what = device_fault::action::error;
   fault.index = 1;
-  fault.error_code = to_errno(error::bad_message);
+  fault.error_code = to_negative_errno(error::bad_message);
   ASSERT_TRUE(queue->inject(fault));
   std::array<job, 3> jobs;
   std::vector<ref_ptr<dma_fence>> fences;
@@ -244,7 +272,7 @@ CONFORMANCE(fault, an_injected_error_fails_one_job) {
   }
   ASSERT_TRUE(fences.back()->wait_until(patience()));
   EXPECT_EQ(fences[0]->status(), 1);
-  EXPECT_EQ(fences[1]->status(), to_errno(error::bad_message));
+  EXPECT_EQ(fences[1]->status(), to_negative_errno(error::bad_message));
   EXPECT_EQ(fences[2]->status(), 1);
   EXPECT_EQ(queue->statistics().failed, 1u);
   EXPECT_EQ(queue->statistics().cancelled, 0u);
@@ -272,8 +300,8 @@ CONFORMANCE(fault, a_hung_job_ends_by_cancel_all) {
   hangs->cancel_all(error::timed_out);
   ASSERT_TRUE(last->wait_until(patience()));
   ASSERT_TRUE(down->wait_until(patience()));
-  EXPECT_EQ(hung.result, to_errno(error::timed_out));
-  EXPECT_EQ(down->status(), to_errno(error::timed_out));
+  EXPECT_EQ(hung.result, to_negative_errno(error::timed_out));
+  EXPECT_EQ(down->status(), to_negative_errno(error::timed_out));
 }
 
 CONFORMANCE(fault, a_hung_job_ends_by_close) {
@@ -285,7 +313,7 @@ CONFORMANCE(fault, a_hung_job_ends_by_close) {
   const auto fence = submit(*queue, work);
   for (int i = 0; i < 100; ++i) std::this_thread::yield();
   queue.reset();
-  EXPECT_EQ(fence->status(), to_errno(error::operation_canceled));
+  EXPECT_EQ(fence->status(), to_negative_errno(error::operation_canceled));
 }
 
 CONFORMANCE(fault, a_stalled_job_completes_later) {
@@ -313,7 +341,7 @@ CONFORMANCE(fault, a_stall_ends_by_cancel_all) {
   for (int i = 0; i < 100; ++i) std::this_thread::yield();
   queue->cancel_all(error::interrupted);
   ASSERT_TRUE(fence->wait_until(patience()));
-  EXPECT_EQ(fence->status(), to_errno(error::interrupted));
+  EXPECT_EQ(fence->status(), to_negative_errno(error::interrupted));
 }
 
 CONFORMANCE(fault, what_cannot_be_injected_is_refused) {
@@ -323,7 +351,7 @@ CONFORMANCE(fault, what_cannot_be_injected_is_refused) {
   fault.what = device_fault::action::error;
   fault.error_code = 5;
   EXPECT_EQ(queue->inject(fault).error(), error::invalid_argument);
-  fault.error_code = to_errno(error::io_error);
+  fault.error_code = to_negative_errno(error::io_error);
   fault.index = 1'000'000;
   int taken = 0;
   while (taken < 1000 && queue->inject(fault)) ++taken;

@@ -143,23 +143,23 @@ CONFORMANCE(file_io, errors_are_the_system_s) {
   auto queue = test.open();
   char buffer[8192] = {};
   job closed = transfer(job_kind::read, -1, buffer, 8, 0);
-  EXPECT_EQ(run_one(*queue, closed), to_errno(error::bad_file_descriptor));
+  EXPECT_EQ(run_one(*queue, closed), to_negative_errno(error::bad_file_descriptor));
   const owned_fd read_only{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
   job forbidden = transfer(job_kind::write, read_only.get(), buffer, 8, 0);
-  EXPECT_EQ(run_one(*queue, forbidden), to_errno(error::bad_file_descriptor));
+  EXPECT_EQ(run_one(*queue, forbidden), to_negative_errno(error::bad_file_descriptor));
   const owned_fd directory{::open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   job folder = transfer(job_kind::read, directory.get(), buffer, 8, 0);
-  EXPECT_EQ(run_one(*queue, folder), to_errno(error::is_a_directory));
+  EXPECT_EQ(run_one(*queue, folder), to_negative_errno(error::is_a_directory));
   const owned_fd full{::open("/dev/full", O_WRONLY | O_CLOEXEC)};
   for (const std::int64_t offset : {std::int64_t{0}, std::int64_t{-1}}) {
     job no_space = transfer(job_kind::write, full.get(), buffer, sizeof buffer, offset);
-    EXPECT_EQ(run_one(*queue, no_space), to_errno(error::no_space_on_device));
+    EXPECT_EQ(run_one(*queue, no_space), to_negative_errno(error::no_space_on_device));
   }
   const pipe_ends pipe;
   job unseekable = transfer(job_kind::read, pipe.from->get(), buffer, 8, 4);
-  EXPECT_EQ(run_one(*queue, unseekable), to_errno(error::invalid_seek));
+  EXPECT_EQ(run_one(*queue, unseekable), to_negative_errno(error::invalid_seek));
   job unsyncable = transfer(job_kind::sync, pipe.to->get(), nullptr, 0, 0);
-  EXPECT_EQ(run_one(*queue, unsyncable), to_errno(error::invalid_argument));
+  EXPECT_EQ(run_one(*queue, unsyncable), to_negative_errno(error::invalid_argument));
   EXPECT_EQ(queue->statistics().failed, 7u);
   EXPECT_EQ(queue->statistics().cancelled, 0u);
 }
@@ -245,7 +245,7 @@ CONFORMANCE(file_io, a_broken_pipe_is_an_error) {
   pipe.from->close();
   char buffer[16] = {};
   job write = transfer(job_kind::write, pipe.to->get(), buffer, sizeof buffer, -1);
-  EXPECT_EQ(run_one(*queue, write), to_errno(error::broken_pipe));
+  EXPECT_EQ(run_one(*queue, write), to_negative_errno(error::broken_pipe));
 }
 
 CONFORMANCE(file_io, cancel_all_ends_a_blocked_transfer) {
@@ -260,7 +260,7 @@ CONFORMANCE(file_io, cancel_all_ends_a_blocked_transfer) {
     EXPECT_FALSE(fence->is_signaled());
     queue->cancel_all(error::interrupted);
     ASSERT_TRUE(fence->wait_until(patience()));
-    EXPECT_EQ(work->result, to_errno(error::interrupted));
+    EXPECT_EQ(work->result, to_negative_errno(error::interrupted));
   }
   // The device is as good as new.
   job after = nop();
@@ -277,7 +277,7 @@ CONFORMANCE(file_io, closing_ends_a_blocked_transfer) {
     const auto fence = submit(*queue, read);
     for (int i = 0; i < delay; ++i) std::this_thread::yield();
     queue.reset();
-    EXPECT_EQ(fence->status(), to_errno(error::operation_canceled));
+    EXPECT_EQ(fence->status(), to_negative_errno(error::operation_canceled));
   }
 }
 

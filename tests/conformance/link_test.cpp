@@ -90,7 +90,7 @@ CONFORMANCE(link, all_waits_of_a_job_count) {
   work.cookie = &word;
   work.prepare = [](job& self) {
     auto& timeline = static_cast<test_timeline*>(self.cookie)->get();
-    return seqno_timeline_passed(timeline, 7) ? 0 : to_errno(error::invalid_argument);
+    return seqno_timeline_passed(timeline, 7) ? 0 : to_negative_errno(error::invalid_argument);
   };
   const auto fence = submit(*queue, work);
   second->signal();

@@ -69,11 +69,11 @@ CONFORMANCE(order, the_outcome_is_there_before_the_fence) {
   auto queue = test.open();
   for (int i = 0; i < 200; ++i) {
     job work = nop();
-    work.prepare = [](job&) { return to_errno(error::bad_message); };
+    work.prepare = [](job&) { return to_negative_errno(error::bad_message); };
     const auto fence = submit(*queue, work);
     while (!seqno_timeline_passed(queue->timeline(), fence->seqno)) std::this_thread::yield();
-    ASSERT_EQ(work.result, to_errno(error::bad_message));
-    ASSERT_EQ(fence->status(), to_errno(error::bad_message));
+    ASSERT_EQ(work.result, to_negative_errno(error::bad_message));
+    ASSERT_EQ(fence->status(), to_negative_errno(error::bad_message));
   }
 }
 

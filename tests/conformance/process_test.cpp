@@ -21,7 +21,7 @@ int check_child(std::unique_ptr<device_queue>& queue, const ref_ptr<dma_fence>& 
   const auto refused = queue->submit(work);
   if (refused || refused.error() != error::no_such_device) return 1;
   if (!unfinished->wait_until(patience())) return 2;
-  if (unfinished->status() != to_errno(error::no_such_device)) return 3;
+  if (unfinished->status() != to_negative_errno(error::no_such_device)) return 3;
   if (finished->status() != 1) return 4;
   queue->cancel_all(error::operation_canceled);
   if (queue->statistics().submitted != 2) return 5;
@@ -33,7 +33,7 @@ int check_child(std::unique_ptr<device_queue>& queue, const ref_ptr<dma_fence>& 
 }  // namespace conformance
 
 CONFORMANCE(process, a_child_of_fork_has_no_device) {
-  if (thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer allows no threads in a child of fork";
+  SKIP_IF_CHILDREN_HAVE_NO_THREADS();
   auto queue = test.open();
   const auto gate = make_gate();
   job first = nop(), second = nop_after(gate);

@@ -53,8 +53,8 @@ CONFORMANCE(timer, ends_by_cancel_all) {
   const auto second = submit(*queue, later);
   queue->cancel_all(error::timed_out);
   ASSERT_TRUE(second->wait_until(patience()));
-  EXPECT_EQ(first->status(), to_errno(error::timed_out));
-  EXPECT_EQ(second->status(), to_errno(error::timed_out));
+  EXPECT_EQ(first->status(), to_negative_errno(error::timed_out));
+  EXPECT_EQ(second->status(), to_negative_errno(error::timed_out));
 }
 
 // A long one first: where several run at once the short ones end first, and are completed after.

@@ -24,9 +24,9 @@ atomic<int> interrupts{0};
 
 extern "C" int second_copy_run() {
   const result<cpu_id> cpu = online_cpu();
-  if (!cpu) return to_errno(cpu.error());
+  if (!cpu) return to_negative_errno(cpu.error());
   auto line = make_irq_line({.name = "second", .kind = irq_kind::asynchronous});
-  if (!line) return to_errno(line.error());
+  if (!line) return to_negative_errno(line.error());
   completion handled;
   auto action = request_irq(**line, [&] {
     if (!in_hardirq()) std::abort();
@@ -34,9 +34,9 @@ extern "C" int second_copy_run() {
     handled.complete();
     return irqreturn::handled;
   });
-  if (!action) return to_errno(action.error());
+  if (!action) return to_negative_errno(action.error());
   auto raiser = kthread_run("second-raiser", [&] { raise_irq(**line); });
-  if (!raiser) return to_errno(raiser.error());
+  if (!raiser) return to_negative_errno(raiser.error());
   handled.wait();
   raiser->join();
 

@@ -89,6 +89,20 @@ TEST(refcount, zero_is_final) {
   EXPECT_EQ(r.read(), 0u);
 }
 
+/// Neither brings the object back, nor lets it end a second time.
+TEST(refcount, a_reference_to_what_has_ended_saturates) {
+  refcount r;
+  EXPECT_TRUE(r.put());
+  r.get();
+  EXPECT_EQ(r.read(), refcount::saturated);
+  EXPECT_FALSE(r.put());
+
+  refcount twice;
+  EXPECT_TRUE(twice.put());
+  EXPECT_FALSE(twice.put());
+  EXPECT_EQ(twice.read(), refcount::saturated);
+}
+
 TEST(refcount, saturates_instead_of_wrapping) {
   refcount r;
   r.count.store_relaxed(refcount::limit);
@@ -132,8 +146,8 @@ TEST(ref_ptr, counts) {
 }
 
 TEST(error, has_errno_values_and_names) {
-  EXPECT_EQ(to_errno(error::timed_out), -ETIMEDOUT);
-  EXPECT_EQ(from_errno(-EINTR), error::interrupted);
+  EXPECT_EQ(to_negative_errno(error::timed_out), -ETIMEDOUT);
+  EXPECT_EQ(from_negative_errno(-EINTR), error::interrupted);
   EXPECT_STREQ(error_name(error::no_space_on_device), "ENOSPC");
   EXPECT_STREQ(error_name(static_cast<error>(4000)), "unknown");
   EXPECT_TRUE(make_error_code(error::interrupted) == std::errc::interrupted);
@@ -156,8 +170,8 @@ TEST(result, holds_a_value_or_an_error) {
   EXPECT_EQ(half_of(3).value_or(7), 7);
   result<void> none;
   EXPECT_TRUE(none.has_value());
-  EXPECT_EQ(to_errno(none), 0);
-  EXPECT_EQ(to_errno(result<void>{error::timed_out}), -ETIMEDOUT);
+  EXPECT_EQ(to_negative_errno(none), 0);
+  EXPECT_EQ(to_negative_errno(result<void>{error::timed_out}), -ETIMEDOUT);
 }
 
 /// Sets the options for a scope.

@@ -88,16 +88,16 @@ TEST_F(completion_test, what_came_before_complete_is_visible) {
 }
 
 TEST_F(completion_test, signals_and_timeouts_end_the_waits_that_listen) {
-  kthread a = start("a", [&]() -> int { return to_errno(c.wait_interruptible()); });
-  kthread b = start("b", [&]() -> int { return to_errno(c.wait_killable()); });
+  kthread a = start("a", [&]() -> int { return to_negative_errno(c.wait_interruptible()); });
+  kthread b = start("b", [&]() -> int { return to_negative_errno(c.wait_killable()); });
   EXPECT_TRUE(sleeps(a.get(), task_interruptible));
   EXPECT_TRUE(sleeps(b.get(), task_killable));
   send_signal(b.get(), task_signal::interrupt);
   EXPECT_TRUE(sleeps(b.get(), task_killable));
   send_signal(a.get(), task_signal::interrupt);
   send_signal(b.get(), task_signal::kill);
-  EXPECT_EQ(a.join(), to_errno(error::interrupted));
-  EXPECT_EQ(b.join(), to_errno(error::interrupted));
+  EXPECT_EQ(a.join(), to_negative_errno(error::interrupted));
+  EXPECT_EQ(b.join(), to_negative_errno(error::interrupted));
   EXPECT_EQ(c.wait_interruptible(deadline_after(milliseconds{1})).error(), error::timed_out);
   EXPECT_EQ(c.wait_killable(expired_deadline).error(), error::timed_out);
   EXPECT_FALSE(c.done()) << "a wait that fails uses nothing up";
@@ -109,7 +109,7 @@ TEST_F(completion_test, a_complete_wins_over_signal_and_timeout) {
   kthread t = start("signalled", [&]() -> int {
     send_signal(current_task(), task_signal::kill);
     c.complete();
-    return to_errno(c.wait_interruptible());
+    return to_negative_errno(c.wait_interruptible());
   });
   EXPECT_EQ(t.join(), 0);
 }
@@ -118,7 +118,8 @@ TEST_F(completion_test, a_complete_wins_over_signal_and_timeout) {
 TEST_F(completion_test, an_interrupted_waiter_loses_no_event) {
   for (int round = 0; round < 200; ++round) {
     completion one;
-    kthread leaving = start("leaving", [&]() -> int { return to_errno(one.wait_interruptible()); });
+    kthread leaving =
+        start("leaving", [&]() -> int { return to_negative_errno(one.wait_interruptible()); });
     EXPECT_TRUE(sleeps(leaving.get(), task_interruptible));
     kthread next = start("next", [&] { one.wait(); });
     EXPECT_TRUE(sleeps(next.get(), task_uninterruptible));

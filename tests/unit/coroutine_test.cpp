@@ -187,6 +187,48 @@ TEST_F(coroutine_test, a_signalled_fence_does_not_suspend) {
   EXPECT_EQ(queue.run_ready(), 0u);
 }
 
+/// Owned by whoever made it, who may destroy it where it waits.
+struct owned {
+  struct promise_type {
+    owned get_return_object() noexcept {
+      return {std::coroutine_handle<promise_type>::from_promise(*this)};
+    }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_always final_suspend() noexcept { return {}; }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { std::abort(); }
+  };
+  std::coroutine_handle<promise_type> handle;
+};
+
+owned await_owned(task_queue& queue, ref_ptr<dma_fence> fence, atomic<int>& status) {
+  status.store_release(co_await fence_on(queue, std::move(fence)));
+}
+
+TEST_F(coroutine_test, one_that_is_destroyed_while_it_waits_is_not_resumed) {
+  task_queue queue;
+  atomic<int> status{0};
+  const auto fence = make_mock();
+  await_owned(queue, fence, status).handle.destroy();
+  EXPECT_EQ(fence->refs.read(), 1u);
+  EXPECT_TRUE(list_empty(fence->cb_list));
+  fence->signal();
+  EXPECT_EQ(queue.run_ready(), 0u);
+  EXPECT_EQ(status.load_acquire(), 0);
+}
+
+TEST_F(coroutine_test, one_whose_resumption_is_posted_must_not_be_destroyed) {
+  task_queue queue;
+  atomic<int> status{0};
+  const auto fence = make_mock();
+  const owned waiting = await_owned(queue, fence, status);
+  fence->signal();
+  EXPECT_DEATH(waiting.handle.destroy(), "whose resumption is posted");
+  EXPECT_EQ(queue.run_ready(), 1u);
+  EXPECT_EQ(status.load_acquire(), 1);
+  waiting.handle.destroy();
+}
+
 TEST_F(coroutine_test, a_fence_that_refuses_arming_does_not_suspend_for_good) {
   task_queue queue;
   atomic<int> status{0};

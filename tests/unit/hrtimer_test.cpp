@@ -112,6 +112,27 @@ TEST_F(hrtimer_unit, forward_moves_past_now_by_whole_periods) {
   EXPECT_EQ(t.expires, deadline{150ns});
 }
 
+TEST_F(hrtimer_unit, forward_leaves_an_armed_timer_alone) {
+  test_timer t;
+  const deadline when = deadline_after(1h);
+  ASSERT_TRUE(hrtimer_start(t.timer, when));
+  EXPECT_EQ(hrtimer_forward(t.timer, when + 1h, 1ms), 0u);
+  EXPECT_EQ(t.timer.expires, when);
+  EXPECT_TRUE(hrtimer_cancel(t.timer));
+}
+
+TEST_F(hrtimer_unit, one_that_ends_while_armed_is_reported_and_disarmed) {
+  {
+    hrtimer armed{[](hrtimer&) { return hrtimer_restart::norestart; }};
+    ASSERT_TRUE(hrtimer_start(armed, deadline_after(1h)));
+  }
+  EXPECT_TRUE(reports.took(report_kind::warning, "hrtimer destroyed while it is armed"));
+  test_timer next;  // the heap holds no trace of it
+  ASSERT_TRUE(hrtimer_start(next.timer, expired_deadline));
+  next.fired.wait();
+  EXPECT_FALSE(hrtimer_cancel(next.timer));
+}
+
 TEST_F(hrtimer_unit, pinned_halts_the_cpu_that_started_it) {
   test_timer t{hrtimer_mode::pinned};
   ASSERT_TRUE(hrtimer_start(t.timer, deadline_after(1ms)));

@@ -11,6 +11,7 @@
 #include "interlock/smp.hpp"
 #include "interlock/softirq.hpp"
 #include "irq_test_support.hpp"
+#include "support/sanitizers.hpp"
 
 namespace {
 
@@ -24,9 +25,7 @@ using interlock::test::request;
 using interlock::test::spinning_cpu;
 
 class irq_fork : public interlock::test::report_test {
-#if defined(__SANITIZE_THREAD__)
-  void SetUp() override { GTEST_SKIP() << "TSan starts no threads in the child of a fork"; }
-#endif
+  void SetUp() override { SKIP_IF_CHILDREN_HAVE_NO_THREADS(); }
 };
 
 /// Runs `body` in a child; true if it returned 0. The child ends without the parent's atexit work.

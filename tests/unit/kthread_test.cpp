@@ -114,8 +114,8 @@ TEST_F(kthread_test, only_the_stopped_thread_should_stop) {
 
 TEST_F(kthread_test, an_empty_handle_answers_with_an_error) {
   kthread t;
-  EXPECT_EQ(t.stop(), to_errno(error::no_such_process));
-  EXPECT_EQ(t.join(), to_errno(error::no_such_process));
+  EXPECT_EQ(t.stop(), to_negative_errno(error::no_such_process));
+  EXPECT_EQ(t.join(), to_negative_errno(error::no_such_process));
 }
 
 TEST_F(kthread_test, stopping_oneself_is_reported) {
@@ -128,7 +128,7 @@ TEST_F(kthread_test, stopping_oneself_is_reported) {
   });
   ready.store_release(true);
   EXPECT_TRUE(test::eventually([&] { return answer.load_acquire() != 0; }));
-  EXPECT_EQ(answer.load_acquire(), to_errno(error::resource_deadlock_would_occur));
+  EXPECT_EQ(answer.load_acquire(), to_negative_errno(error::resource_deadlock_would_occur));
   EXPECT_EQ(t.stop(), 0) << "and changed nothing";
   EXPECT_TRUE(reports.took(report_kind::warning, "kthread::stop"));
 }

@@ -103,23 +103,45 @@ TEST_F(mutex_test, waits_uninterruptibly) {
 TEST_F(mutex_test, interruptible_ends_on_any_signal) INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   holder h{m};
   for (const task_signal signal : {task_signal::interrupt, task_signal::kill}) {
-    kthread waiter = start("waiter", [&]() -> int { return to_errno(m.lock_interruptible()); });
+    kthread waiter =
+        start("waiter", [&]() -> int { return to_negative_errno(m.lock_interruptible()); });
     EXPECT_TRUE(sleeps(waiter.get(), task_interruptible));
     send_signal(waiter.get(), signal);
-    EXPECT_EQ(waiter.join(), to_errno(error::interrupted));
+    EXPECT_EQ(waiter.join(), to_negative_errno(error::interrupted));
   }
   h.let_go();
   EXPECT_FALSE(m.is_locked());
 }
 
+/// No attribute takes this test out of the analysis: the guard tells it what the result cannot.
+TEST_F(mutex_test, a_guard_adopts_what_a_fallible_lock_took) {
+  ASSERT_TRUE(m.lock_interruptible());
+  {
+    const guard g{adopt, m};
+    EXPECT_TRUE(m.held_by_current());
+  }
+  EXPECT_FALSE(m.is_locked());
+}
+
+TEST_F(mutex_test, adopting_what_another_holds_is_reported) {
+  EXPECT_FALSE(m.held_by_current());
+  holder h{m};
+  EXPECT_FALSE(m.held_by_current());
+  { const guard g{adopt, m}; }
+  EXPECT_TRUE(reports.took(report_kind::mutex_misuse, "mutex_test.cpp:"));
+  EXPECT_TRUE(reports.took(report_kind::mutex_misuse, ""));  // its unlock
+  EXPECT_TRUE(m.is_locked());
+  h.let_go();
+}
+
 TEST_F(mutex_test, killable_ends_on_kill_only) {
   holder h{m};
-  kthread waiter = start("waiter", [&]() -> int { return to_errno(m.lock_killable()); });
+  kthread waiter = start("waiter", [&]() -> int { return to_negative_errno(m.lock_killable()); });
   EXPECT_TRUE(sleeps(waiter.get(), task_killable));
   send_signal(waiter.get(), task_signal::interrupt);
   EXPECT_TRUE(sleeps(waiter.get(), task_killable));
   send_signal(waiter.get(), task_signal::kill);
-  EXPECT_EQ(waiter.join(), to_errno(error::interrupted));
+  EXPECT_EQ(waiter.join(), to_negative_errno(error::interrupted));
   h.let_go();
 }
 

@@ -275,7 +275,7 @@ TEST_F(platform_doorbell, service_threads_hear) {
   if (platform::doorbell_signal(bell) != 0) std::exit(99);
   if (platform::ring_doorbell(gettid(), bell)) std::exit(98);
   const auto installed = platform::install_doorbell(bell, count_interrupt);
-  if (!installed) std::exit(-to_errno(installed));
+  if (!installed) std::exit(-to_negative_errno(installed));
   const int number = platform::doorbell_signal(bell);
   std::exit(number == expected ? 0 : 100 + number);
 }

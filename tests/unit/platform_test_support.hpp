@@ -15,28 +15,9 @@
 
 #include "interlock/atomic.hpp"
 #include "interlock_platform/park.hpp"
+#include "support/sanitizers.hpp"
 
 namespace interlock::test {
-
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool thread_sanitizer = true;
-#elif defined(__has_feature)
-inline constexpr bool thread_sanitizer = __has_feature(thread_sanitizer);
-#else
-inline constexpr bool thread_sanitizer = false;
-#endif
-
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool address_sanitizer = true;
-#elif defined(__has_feature)
-inline constexpr bool address_sanitizer = __has_feature(address_sanitizer);
-#else
-inline constexpr bool address_sanitizer = false;
-#endif
-
-/// ThreadSanitizer holds signals back until the thread's next atomic operation or libc call.
-#define SKIP_IF_SIGNALS_ARE_DEFERRED() \
-  if (thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer defers asynchronous signals"
 
 inline std::uint32_t gettid() { return static_cast<std::uint32_t>(syscall(SYS_gettid)); }
 

@@ -14,20 +14,10 @@
 #include "interlock/rcupdate.hpp"
 #include "interlock/report.hpp"
 #include "interlock_platform/park.hpp"
+#include "support/sanitizers.hpp"
 #include "support/tasks.hpp"
 
 namespace interlock::test {
-
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool thread_sanitizer = true, address_sanitizer = false;
-#elif defined(__SANITIZE_ADDRESS__)
-inline constexpr bool thread_sanitizer = false, address_sanitizer = true;
-#elif defined(__has_feature)
-inline constexpr bool thread_sanitizer = __has_feature(thread_sanitizer),
-                      address_sanitizer = __has_feature(address_sanitizer);
-#else
-inline constexpr bool thread_sanitizer = false, address_sanitizer = false;
-#endif
 
 /// A flag that one thread raises and others wait for.
 class flag {

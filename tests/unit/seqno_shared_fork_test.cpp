@@ -11,11 +11,14 @@
 #include "interlock/fence_fd.hpp"
 #include "interlock/rcupdate.hpp"
 #include "seqno_test_support.hpp"
+#include "support/sanitizers.hpp"
 
 namespace interlock::test {
 namespace {
 
-using seqno_shared_fork_test = report_test;
+class seqno_shared_fork_test : public report_test {
+  void SetUp() override { SKIP_IF_CHILDREN_HAVE_NO_THREADS(); }
+};
 
 constexpr deadline far_away = no_deadline - ktime{1};
 

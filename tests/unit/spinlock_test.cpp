@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -200,8 +202,12 @@ TEST_F(spinlock_test, unlock_by_another_task_is_reported) INTERLOCK_NO_THREAD_SA
 TEST_F(spinlock_test, assert_held_knows_the_owner) {
   [this] { lock.assert_held(); }();  // in a function of its own: the analysis believes it
   EXPECT_TRUE(reports.took(report_kind::spinlock_misuse, "spinlock_test.cpp:"));
+  EXPECT_FALSE(lock.held_by_current());
   const guard g{no_mask, lock};
   lock.assert_held();
+  EXPECT_TRUE(lock.held_by_current());
+  // Not a kthread: to start one may sleep, which this section may not.
+  std::thread{[this] { EXPECT_FALSE(lock.held_by_current()); }}.join();
 }
 
 }  // namespace

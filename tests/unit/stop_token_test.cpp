@@ -22,21 +22,21 @@ class stop_token_test : public test::report_test {
 TEST_F(stop_token_test, ends_interruptible_waits) {
   kthread t = start("waiter", [&]() -> int {
     const signal_on_stop s{source.get_token()};
-    return to_errno(never.wait_interruptible());
+    return to_negative_errno(never.wait_interruptible());
   });
   EXPECT_TRUE(sleeps(t.get(), task_interruptible));
   source.request_stop();
-  EXPECT_EQ(t.join(), to_errno(error::interrupted));
+  EXPECT_EQ(t.join(), to_negative_errno(error::interrupted));
 }
 
 TEST_F(stop_token_test, can_send_kills) {
   kthread t = start("waiter", [&]() -> int {
     const signal_on_stop s{source.get_token(), task_signal::kill};
-    return to_errno(never.wait_killable());
+    return to_negative_errno(never.wait_killable());
   });
   EXPECT_TRUE(sleeps(t.get(), task_killable));
   source.request_stop();
-  EXPECT_EQ(t.join(), to_errno(error::interrupted));
+  EXPECT_EQ(t.join(), to_negative_errno(error::interrupted));
 }
 
 TEST_F(stop_token_test, a_stop_that_came_before_counts) {
@@ -44,12 +44,12 @@ TEST_F(stop_token_test, a_stop_that_came_before_counts) {
   kthread t = start("waiter", [&]() -> int {
     const signal_on_stop s{source.get_token()};
     EXPECT_TRUE(signal_pending());
-    const int end = to_errno(never.wait_interruptible());
+    const int end = to_negative_errno(never.wait_interruptible());
     flush_signals();
     EXPECT_FALSE(signal_pending());
     return end;
   });
-  EXPECT_EQ(t.join(), to_errno(error::interrupted));
+  EXPECT_EQ(t.join(), to_negative_errno(error::interrupted));
 }
 
 TEST_F(stop_token_test, sends_nothing_after_its_scope) {

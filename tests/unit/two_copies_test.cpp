@@ -49,15 +49,15 @@ class two_copies : public testing::Test {
 /// An interrupt on this thread, from another one, in the copy that this program is linked to.
 int take_interrupt() {
   auto line = make_irq_line({.name = "first", .kind = irq_kind::asynchronous});
-  if (!line) return to_errno(line.error());
+  if (!line) return to_negative_errno(line.error());
   completion handled;
   auto action = request_irq(**line, [&] {
     handled.complete();
     return irqreturn::handled;
   });
-  if (!action) return to_errno(action.error());
+  if (!action) return to_negative_errno(action.error());
   auto raiser = kthread_run("first-raiser", [&] { raise_irq(**line); });
-  if (!raiser) return to_errno(raiser.error());
+  if (!raiser) return to_negative_errno(raiser.error());
   handled.wait();
   raiser->join();
   return platform::doorbell_signal(platform::doorbell::interrupt);

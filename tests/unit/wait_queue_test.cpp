@@ -85,16 +85,18 @@ TEST_F(wait_queue_test, a_stream_of_wakes_does_not_keep_a_timeout_from_passing) 
 
 TEST_F(wait_queue_test, signals_end_the_waits_that_listen) {
   const auto never = [] { return false; };
-  kthread a = start("a", [&]() -> int { return to_errno(wait_event_interruptible(wq, never)); });
-  kthread b = start("b", [&]() -> int { return to_errno(wait_event_killable(wq, never)); });
+  kthread a =
+      start("a", [&]() -> int { return to_negative_errno(wait_event_interruptible(wq, never)); });
+  kthread b =
+      start("b", [&]() -> int { return to_negative_errno(wait_event_killable(wq, never)); });
   EXPECT_TRUE(queued(2));
   EXPECT_TRUE(sleeps(b.get(), task_killable));
   send_signal(a.get(), task_signal::interrupt);
   send_signal(b.get(), task_signal::interrupt);
-  EXPECT_EQ(a.join(), to_errno(error::interrupted));
+  EXPECT_EQ(a.join(), to_negative_errno(error::interrupted));
   EXPECT_TRUE(queued(1));
   send_signal(b.get(), task_signal::kill);
-  EXPECT_EQ(b.join(), to_errno(error::interrupted));
+  EXPECT_EQ(b.join(), to_negative_errno(error::interrupted));
   EXPECT_TRUE(queued(0));
 }
 
@@ -180,7 +182,7 @@ TEST_F(wait_queue_test, a_wake_spent_on_a_leaving_waiter_is_passed_on) {
   for (int round = 0; round < 200; ++round) {
     value.store_release(0);
     kthread leaving = start("leaving", [&]() -> int {
-      return to_errno(wait_event_interruptible_exclusive(wq, [&] { return take(value); }));
+      return to_negative_errno(wait_event_interruptible_exclusive(wq, [&] { return take(value); }));
     });
     EXPECT_TRUE(queued(1));
     kthread next = start("next", [&] { wait_event_exclusive(wq, [&] { return take(value); }); });

@@ -38,6 +38,9 @@ enum class job_kind : std::uint32_t { execute, read, write, sync, timeout, nop }
 
 /// One unit of work. Caller-owned; all members are the device's from `submit` to the signal of its
 /// fence, then the outcome may be read. Reusable after that.
+/// Lifetime: until its fence is signalled, or the queue is gone: destroying the queue completes what
+/// it has not finished. So declare jobs, and what they work on, before their queue.
+/// Functions MUST NOT throw.
 struct job {
   static constexpr std::size_t max_waits = 4;
 
@@ -71,6 +74,8 @@ struct job {
   std::uint64_t seqno = 0;
   deadline started{};  ///< when its waits were over (option `timestamps` of the queue)
   deadline finished{};
+
+  bool in_flight = false;  ///< the queue's: submitted and not complete
 };
 
 /// How jobs are linked where a device could do several things.
@@ -123,7 +128,8 @@ class device_queue {
   /// Queues `j`; its fence, the next of the timeline.
   /// Errors: resource_unavailable_try_again (the ring is full), not_enough_memory, no_such_device
   ///         (closed, or this is a child of fork), operation_not_supported (the kind),
-  ///         invalid_argument (no `execute`).
+  ///         invalid_argument (execute without a function; nop with a function or a buffer: the
+  ///         kind was forgotten), device_or_resource_busy (the job is in flight already).
   /// With an error nothing was queued and the job's waits are untouched.
   /// Context: task. Never waits for another device.
   [[nodiscard]] virtual result<ref_ptr<dma_fence>> submit(job& j) noexcept = 0;

@@ -62,7 +62,7 @@ struct job_ring_ops {
 /// Opaque. Owned by the queue that made it.
 struct job_ring;
 
-/// Errors: not_enough_memory, those of make_irq_line. Context: task.
+/// Errors: not_enough_memory, those of make_irq_line. Context: task, may sleep.
 [[nodiscard]] INTERLOCK_API result<job_ring*> make_job_ring(
     const job_ring_ops& ops, void* device, const device_queue_options& options) noexcept;
 /// Fails what is left of the timeline and frees the ring. Context: task.

@@ -23,7 +23,7 @@ struct job_server_ops {
 /// Opaque.
 struct job_server;
 
-/// Errors: as make_job_ring, resource_unavailable_try_again (no thread). Context: task.
+/// Errors: as make_job_ring, resource_unavailable_try_again (no thread). Context: task, may sleep.
 [[nodiscard]] INTERLOCK_API result<job_server*> make_job_server(
     const job_server_ops& ops, void* device, const device_queue_options& options) noexcept;
 /// Cancels what is queued, waits for what runs, ends the thread, frees. In a child of fork it only

@@ -41,7 +41,7 @@ struct provider {
   device_feature features;
   provider_probe (*probe)() noexcept;
   /// Errors: those of the probe, not_enough_memory, too_many_files_open,
-  ///         resource_unavailable_try_again (no thread). Context: task.
+  ///         resource_unavailable_try_again (no thread). Context: task, may sleep.
   result<std::unique_ptr<device_queue>> (*open)(const device_queue_options& options) noexcept;
 };
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "interlock/atomic.hpp"
+#include "interlock/barrier.hpp"
 #include "interlock/error.hpp"
 #include "interlock_platform/doorbell.hpp"
 #include "interlock_platform/park.hpp"
@@ -15,14 +16,6 @@
 namespace interlock::inline INTERLOCK_PLATFORM::platform {
 
 static_assert(sizeof(void*) == 8, "the native platform uses 64-bit system calls");
-
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool thread_sanitizer = true;
-#elif defined(__has_feature)
-inline constexpr bool thread_sanitizer = __has_feature(thread_sanitizer);
-#else
-inline constexpr bool thread_sanitizer = false;
-#endif
 
 /// The error of the system call that has just failed.
 inline error last_error() noexcept { return static_cast<error>(errno); }

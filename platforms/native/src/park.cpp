@@ -43,7 +43,7 @@ park_result park(const atomic<std::uint32_t>& word, std::uint32_t expected, dead
   const errno_keeper keeper;
   // Tested here first: a changed word wins over an expired deadline, and neither needs the kernel.
   if (word.load_relaxed() != expected) return park_result::value_changed;
-  const bool timed = until != no_deadline || thread_sanitizer;
+  const bool timed = until != no_deadline || under_thread_sanitizer;
   if (timed && until <= now()) return park_result::timed_out;
   const timespec absolute = to_timespec(until);
   // The bitset variant takes an absolute time, on the monotonic clock.

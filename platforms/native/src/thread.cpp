@@ -69,7 +69,7 @@ result<thread_handle> spawn(void (*entry)(void*), void* argument, const char* na
     if (rc == 0) return thread_handle{static_cast<std::uint64_t>(thread)};
   }
   std::free(s);
-  return from_errno(-rc);
+  return from_negative_errno(-rc);
 }
 
 void join(thread_handle thread) noexcept {
