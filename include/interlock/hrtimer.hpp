@@ -21,14 +21,15 @@ namespace detail {
 INTERLOCK_API void hrtimer_run_pinned(cpu_node& node, bool gone) noexcept;
 }
 
-/// Caller-owned. Lifetime: until `hrtimer_cancel` returned, or the function has returned norestart.
+/// Caller-owned. It ends like a `hrtimer_cancel`, so what its function uses must outlive it.
 struct hrtimer {
   explicit hrtimer(hrtimer_restart (*function)(hrtimer& timer),
                    hrtimer_mode mode = hrtimer_mode::service) noexcept
       : func{function}, run_mode{mode} {}
   hrtimer(const hrtimer&) = delete;
   hrtimer& operator=(const hrtimer&) = delete;
-  /// Reports if it is armed, and disarms it.
+  /// Disarms it, and waits while its function runs elsewhere.
+  /// Context: any in which the timer may be cancelled; in a handler only what cannot be running.
   INTERLOCK_API ~hrtimer();
 
   hrtimer_restart (*func)(hrtimer& timer);  ///< MUST NOT throw
@@ -41,6 +42,7 @@ struct hrtimer {
   hrtimer* previous = nullptr;
   cpu_id cpu = cpu_id::none;
   std::uint32_t state = 0;  ///< written under the lock of all timers
+  bool started = false;     ///< ever
   detail::cpu_node node{{nullptr}, &detail::hrtimer_run_pinned};
 };
 

@@ -13,7 +13,8 @@
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 
-/// A running thread. Movable; the destructor stops it (see `stop`).
+/// A running thread. Movable; the destructor stops it (see `stop`). In the child of a fork the thread
+/// does not exist: `stop` and `join` answer -ESRCH and let the handle go.
 class INTERLOCK_API kthread {
  public:
   kthread() noexcept = default;

@@ -14,6 +14,8 @@
 /// Ordering: [M1] lock acquires what [M2] unlock released.
 /// Misuse is reported: recursion (which would never end, so it ends the process), unlock by a task
 /// that does not own it, use in atomic context, a task that ends while it owns one (at its end).
+/// In the child of a fork the forking task still owns what it owned, and nobody waits; what another
+/// thread owned stays locked.
 /// Lifetime: may be destroyed by whoever locked and unlocked it last, at once.
 /// Source: Linux Documentation/locking/mutex-design.rst (semantics).
 
@@ -76,10 +78,12 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   void give_up(waiter& self) noexcept;
   void release_slow() noexcept;
   bool pass_on(std::uint32_t own) noexcept;
+  void leave_parent() noexcept;
 
   atomic<std::uint32_t> word_{0};
   spinlock wait_lock_;
-  list_head waiters_;  ///< protected by wait_lock_
+  list_head waiters_;                    ///< protected by wait_lock_
+  atomic<std::uint32_t> generation_{0};  ///< the process whose tasks wait; see mutex.cpp
 };
 
 template <>

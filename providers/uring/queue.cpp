@@ -44,12 +44,8 @@ result<void> queue::start_thread(const device_queue_options& options) noexcept {
 
 queue::~queue() {
   if (ring_ == nullptr) return;
-  if (job_ring_is_orphan(*ring_)) {
-    job_ring_forget_thread(std::move(thread_));
-  } else {
-    job_ring_close(*ring_);
-    if (thread_.joinable()) (void)thread_.join();
-  }
+  job_ring_close(*ring_);
+  if (thread_.joinable()) (void)thread_.join();
   destroy_job_ring(ring_);
 }
 

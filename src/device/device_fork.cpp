@@ -5,12 +5,7 @@
 ///
 /// Invariants: I1. The list holds every ring of this process. I2. It does not change while `lock`
 ///             is held, which fork_prepare takes, so the child finds it whole.
-/// Limits:     a fence that another thread was about to signal at the moment of the fork may stay
-///             unsignalled in the child.
-/// Contexts:   task; the hooks run around fork.
-
-#include <cstdlib>
-#include <new>
+/// Contexts:   the hooks run around fork, between those of the timelines, whose locks are held.
 
 #include "device/job_ring_impl.hpp"
 #include "fence/seqno_timeline.hpp"
@@ -23,7 +18,6 @@ namespace {
 struct ring_list {
   spinlock lock;
   list_head rings INTERLOCK_GUARDED_BY(lock) = {&rings, &rings};
-  atomic<std::uint32_t> generation{0};
 };
 constinit ring_list all;
 
@@ -45,57 +39,31 @@ void for_each_ring(Function function) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYS
   }
 }
 
-irq_flags saved_flags{};  ///< of the forking thread; under `all.lock`
-
 void prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   all.lock.lock(no_mask);
-  saved_flags = local_irq_save();
-  for_each_ring([](job_ring& ring) {
-    hold(ring.timeline->lock);
-    hold(ring.record->lock);
-  });
-}
-
-void release() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  for_each_ring([](job_ring& ring) {
-    let_go(ring.record->lock);
-    let_go(ring.timeline->lock);
-  });
-  local_irq_restore(saved_flags);
-}
-
-/// Who signalled fences of it, if anybody did, stayed with the parent. Its lock is held.
-void stop_processing(seqno_timeline& timeline) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  timeline.processing = false;
+  for_each_ring([](job_ring& ring) { hold(ring.record->lock); });
 }
 
 void parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  release();
+  for_each_ring([](job_ring& ring) { let_go(ring.record->lock); });
   all.lock.unlock(no_mask);
 }
 
+/// Their fences are told by the hook of the timelines, which comes next.
 void child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  all.generation.store_relaxed(all.generation.load_relaxed() + 1);
-  for_each_ring([](job_ring& ring) { stop_processing(*ring.timeline); });
-  release();
-  for_each_ring([](job_ring& ring) { seqno_timeline_fail(*ring.timeline, error::no_such_device); });
-  all.lock.unlock(no_mask);
+  parent();
+  for_each_ring([](job_ring& ring) {
+    int none = 0;
+    (void)ring.timeline->failure.compare_exchange_seq_cst(none,
+                                                          to_negative_errno(error::no_such_device));
+  });
 }
 
 constinit platform::lifecycle_hook hook{
     platform::hook_order::device, nullptr, &prepare, &parent, &child, nullptr, nullptr};
 [[maybe_unused]] const bool hooked = (platform::add_lifecycle_hook(hook), true);
 
-/// The handles of threads that stayed with a parent.
-struct forgotten_thread {
-  kthread thread;
-  forgotten_thread* next;
-};
-constinit atomic<forgotten_thread*> forgotten{nullptr};
-
 }  // namespace
-
-std::uint32_t fork_generation() noexcept { return all.generation.load_relaxed(); }
 
 void register_ring(job_ring& ring) noexcept {
   guard g{no_mask, all.lock};
@@ -108,17 +76,3 @@ void unregister_ring(job_ring& ring) noexcept {
 }
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM::device
-
-namespace interlock::inline INTERLOCK_PLATFORM {
-
-void job_ring_forget_thread(kthread thread) noexcept {
-  void* const memory = std::malloc(sizeof(device::forgotten_thread));
-  // Without memory the child cannot even forget: the handle's destructor would wait for ever.
-  INTERLOCK_BUG_ON(memory == nullptr);
-  auto* const kept = new (memory) device::forgotten_thread{std::move(thread), nullptr};
-  kept->next = device::forgotten.load_relaxed();
-  while (!device::forgotten.compare_exchange_relaxed(kept->next, kept)) {
-  }
-}
-
-}  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -11,6 +11,7 @@
 
 #include "device/job_ring_impl.hpp"
 #include "interlock/guard.hpp"
+#include "interlock_platform/lifecycle.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 namespace {
@@ -99,7 +100,7 @@ result<job_ring*> make_job_ring(const job_ring_ops& ops, void* device,
   ring->record = static_cast<device::timeline_record*>(seqno_timeline_cookie(*ring->timeline));
   ring->ops.driver_name = ring->record->driver_name;
   ring->options.name = ring->record->timeline_name;
-  ring->generation = device::fork_generation();
+  ring->generation = platform::fork_generation();
   device::register_ring(*ring);
 
   void* const entries = std::calloc(ring->size, sizeof(job_entry));
@@ -131,7 +132,7 @@ void destroy_job_ring(job_ring* ring) noexcept {
 }
 
 bool job_ring_is_orphan(const job_ring& ring) noexcept {
-  return ring.generation != device::fork_generation();
+  return ring.generation != platform::fork_generation();
 }
 
 result<ref_ptr<dma_fence>> job_ring_submit(job_ring& ring, job& work) noexcept {

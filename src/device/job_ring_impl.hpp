@@ -71,8 +71,6 @@ struct link_wait {
   detail::overdue_watch watch{no_deadline};
 };
 
-/// How often this process was forked off a process that had rings.
-std::uint32_t fork_generation() noexcept;
 void register_ring(job_ring& ring) noexcept;
 void unregister_ring(job_ring& ring) noexcept;
 

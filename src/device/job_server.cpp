@@ -112,12 +112,8 @@ result<job_server*> make_job_server(const job_server_ops& ops, void* device,
 }
 
 void destroy_job_server(job_server* server) noexcept {
-  if (job_ring_is_orphan(*server->ring)) {
-    job_ring_forget_thread(std::move(server->thread));
-  } else {
-    job_ring_close(*server->ring);
-    (void)server->thread.join();
-  }
+  job_ring_close(*server->ring);
+  (void)server->thread.join();
   destroy_job_ring(server->ring);
   server->~job_server();
   std::free(server);

@@ -5,6 +5,7 @@
 /// Invariants: I1. The callback is off the fence before the descriptor is closed: remove_callback
 ///                 waits, by the fence's lock, for one that runs. So no foreign file that has got
 ///                 the same number is ever signalled.
+///             I2. Only the process that opened it writes to it.
 /// Contexts:   task; the callback runs in the signaller's, one system call.
 
 #include "interlock/fence_fd.hpp"
@@ -12,6 +13,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "interlock_platform/lifecycle.hpp"
 #include "interlock_platform/poller.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
@@ -20,9 +22,12 @@ struct fence_fd::control {
   ref_ptr<dma_fence> fence;
   int fd;
   dma_fence_cb cb;
+  std::uint32_t generation = platform::fork_generation();
 
   static void signalled(dma_fence*, dma_fence_cb* cb) noexcept {
-    platform::signal_event_fd(INTERLOCK_CONTAINER_OF(cb, control, cb)->fd);
+    const control& self = *INTERLOCK_CONTAINER_OF(cb, control, cb);
+    // I2. The file is the parent's too: what the child does with its copy is none of its business.
+    if (self.generation == platform::fork_generation()) platform::signal_event_fd(self.fd);
   }
 
   static void destroy(control* self) noexcept {

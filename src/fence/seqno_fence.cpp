@@ -207,6 +207,25 @@ std::size_t signal_all(seqno_timeline& timeline, std::uint64_t value, list_head&
 
 }  // namespace
 
+void detail::leave_parent(seqno_timeline& timeline) noexcept {
+  timeline.processing = false;
+  timeline.look_again = false;
+  for (list_head* node = timeline.armed.next; node != &timeline.armed; node = node->next) {
+    dma_fence& fence = INTERLOCK_CONTAINER_OF(node, seqno_fence, node)->base;
+    std::construct_at(&fence.lock);            // its holder may have stayed with the parent,
+    if (fence.test_signaled_flag()) continue;  // amid a change of the list: so only `next` is
+    list_head* callback = fence.cb_list.next;  // relied upon
+    while (callback != &fence.cb_list) {
+      list_head* const next = callback->next;
+      list_init(*callback);
+      callback = next;
+    }
+    list_init(fence.cb_list);
+  }
+  while (!list_empty(timeline.events)) list_del_init(*timeline.events.next);
+  timeline.event_count.store_relaxed(0);
+}
+
 std::size_t seqno_timeline_process(seqno_timeline& timeline) noexcept {
   timeline.times_processed.fetch_add_relaxed(1);
   std::size_t signalled = 0;

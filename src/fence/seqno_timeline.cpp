@@ -81,6 +81,7 @@ void intrusive_get(seqno_timeline& timeline) noexcept { timeline.references.get(
 
 void intrusive_put(seqno_timeline& timeline) noexcept {
   if (!timeline.references.put()) return;
+  detail::unlink_timeline(timeline);
   if (timeline.ops->release != nullptr) timeline.ops->release(&timeline, timeline.cookie);
   call_rcu(timeline.rcu, free_timeline);
 }
@@ -95,8 +96,9 @@ result<ref_ptr<seqno_timeline>> make_seqno_timeline(
   }
   void* const memory = std::malloc(sizeof(seqno_timeline));
   if (memory == nullptr) return error::not_enough_memory;
-  return ref_ptr<seqno_timeline>::adopt(
-      new (memory) seqno_timeline{ops, cookie, std::move(buffer), cell, options});
+  auto* const timeline = new (memory) seqno_timeline{ops, cookie, std::move(buffer), cell, options};
+  detail::link_timeline(*timeline);
+  return ref_ptr<seqno_timeline>::adopt(timeline);
 }
 
 void* seqno_timeline_cookie(const seqno_timeline& timeline) noexcept { return timeline.cookie; }

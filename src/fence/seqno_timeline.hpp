@@ -13,6 +13,8 @@
 ///       flag `settled`, and set before the signal by the same.
 ///   I4. The provider is armed, or the timer polls, whenever `armed_count` is not 0.
 ///   I5. The running poll timer owns a reference to the timeline.
+///   I6. Every timeline is on one list, which does not change during a fork, nor does any timeline:
+///       seqno_fork.cpp holds all their locks.
 /// Lock order: fence lock, then timeline lock. Callbacks run under neither timeline lock.
 /// Ordering:
 ///   armer                                   producer
@@ -34,6 +36,7 @@ struct seqno_timeline {
                  std::size_t index, const seqno_timeline_options& chosen) noexcept;
 
   refcount references;
+  list_head all;  ///< I6
   const seqno_timeline_ops* ops;
   void* cookie;
   ref_ptr<seqno_buffer> buffer;
@@ -91,6 +94,14 @@ enum class seqno_verdict { open, passed, failed };
 /// Sees to it that the word is polled as long as something waits.
 [[nodiscard]] result<void> start_polling(seqno_timeline& timeline) noexcept
     INTERLOCK_REQUIRES(timeline.lock);
+
+/// I6. Context: any but NMI.
+void link_timeline(seqno_timeline& timeline) noexcept;
+void unlink_timeline(seqno_timeline& timeline) noexcept;
+
+/// In the child of a fork, where nobody else runs: who signalled, waited or listened stayed with the
+/// parent. Callbacks leave the armed fences without being run, since they are the parent's.
+void leave_parent(seqno_timeline& timeline) noexcept INTERLOCK_REQUIRES(timeline.lock);
 
 /// Rings the events that are due.
 void ring_events(seqno_timeline& timeline, std::uint64_t value) noexcept

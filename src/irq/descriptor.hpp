@@ -48,6 +48,7 @@ struct cpu_descriptor {
   llist_head nmi_queue;                  ///< cpu_nodes to be run by the NMI
   atomic<std::uint32_t> nmi_pending{0};  ///< an NMI is on its way
   rcu_pointer<cpu_descriptor> next;      ///< the list of CPUs
+  atomic<std::uint32_t> serving{0};      ///< levels of serve() that it is in; see entry.cpp
   const hrtimer* running_timer =
       nullptr;  ///< whose function runs here; under the lock of all timers
 
@@ -101,6 +102,9 @@ void drop_lines(llist_head& queue) noexcept;
 /// Serves what is pending on this CPU, as far as its context allows. Context: any.
 void replay() noexcept;
 void doorbell_entry() noexcept;
+/// Around a fork: nothing is served on any CPU that can be interrupted. Context: task.
+void hold_interrupts_back() noexcept;
+void let_interrupts_go() noexcept;
 void nmi_entry() noexcept;
 /// Runs `function(argument)` as an NMI would on this very CPU. Context: task.
 void run_as_nmi(void (*function)(void*), void* argument) noexcept;

@@ -15,6 +15,15 @@
 /// Ordering: P3 with P2 and P4 with P1, see descriptor.hpp. Everything else happens on one thread,
 /// between which and its handlers compiler barriers suffice.
 ///
+/// A fork holds interrupts back, because a handler may have halted malloc, and would then wait for
+/// our locks on top of malloc's, which fork takes after ours:
+///   serve()                                  hold_interrupts_back()
+///   serving += 1           [G1]              held_back = 1             [G3]
+///   full barrier                             full barrier
+///   held_back? leave       [G2]              wait until serving == 0   [G4]
+/// Either the forker waits for the handlers, or they do not begin. What is pending is rung again
+/// after the fork.
+///
 /// An interrupt in serve() itself, by place:
 ///   before irqs_off = 1   the nested entry serves all; serve() then finds nothing and leaves
 ///   while irqs_off == 1   the nested entry returns (E1); the loop looks again after irqs_off = 0
@@ -25,12 +34,19 @@
 
 #include "interlock/detail/context_hooks.hpp"
 #include "interlock/irqflags.hpp"
+#include "interlock/rcupdate.hpp"
 #include "interlock/report.hpp"
+#include "interlock/time.hpp"
+#include "interlock_platform/park.hpp"
 #include "irq/descriptor.hpp"
 #include "irq/lifecycle.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 namespace {
+
+constinit atomic<std::uint32_t> held_back{0};  ///< a fork is going on
+/// A handler that waits for what the forker holds would never end.
+constexpr ktime hold_patience = std::chrono::seconds{1};
 
 /// Enters (leaves, with a difference that wraps) an interrupt context on this CPU.
 void enter_context(cpu_words& cpu, std::uint32_t offset) noexcept {
@@ -81,8 +97,30 @@ bool is_due(const cpu_words& cpu) noexcept {
          ((pending & cpu_pending::softirq) != 0 && !in_interrupt());
 }
 
+/// The next level of serve(). False while a fork holds interrupts back: what is pending stays so.
+bool begin_serving(cpu_words& cpu, cpu_descriptor* descriptor) noexcept {
+  if (descriptor == nullptr) return true;  // halts nothing: it serves what it has queued itself
+  const std::uint32_t levels = descriptor->serving.load_relaxed();
+  descriptor->serving.store_relaxed(levels + 1);  // [G1] pairs with [G4]
+  smp_mb();
+  // The outermost level is waited for, and the inner ones with it.
+  if (levels != 0 || held_back.load_relaxed() == 0) return true;  // [G2] pairs with [G3]
+  descriptor->serving.store_release(levels);
+  if (cpu.softirq_pending.load_relaxed() != 0) {
+    cpu.pending.fetch_or_seq_cst(cpu_pending::softirq);  // for let_interrupts_go() to find
+  }
+  return false;
+}
+
+void end_serving(cpu_descriptor* descriptor) noexcept {
+  if (descriptor == nullptr) return;
+  descriptor->serving.store_release(descriptor->serving.load_relaxed() - 1);
+}
+
 /// Pre: interrupts on, not in hardirq.
 void serve(cpu_words& cpu) noexcept {
+  cpu_descriptor* const descriptor = this_descriptor();
+  if (!begin_serving(cpu, descriptor)) return;
   task_words& task = platform::this_task();
   const location irqs_off_at = cpu.irqs_off_at;
   const location atomic_at = task.atomic_at;
@@ -98,6 +136,7 @@ void serve(cpu_words& cpu) noexcept {
     cpu.irqs_off.store_relaxed(0);
     barrier();
   } while (is_due(cpu));
+  end_serving(descriptor);
 }
 
 bool may_interrupt(const cpu_words& cpu) noexcept {
@@ -106,6 +145,7 @@ bool may_interrupt(const cpu_words& cpu) noexcept {
 
 [[gnu::constructor]] void install_hooks() noexcept {
   platform::add_lifecycle_hook(irq_hook);
+  platform::add_lifecycle_hook(hold_back_hook);
   set_replay_hook(replay);
 }
 
@@ -127,6 +167,31 @@ void after_nmi(cpu_words& cpu) noexcept {
 void doorbell_entry() noexcept {
   cpu_words& cpu = platform::this_cpu();
   if (may_interrupt(cpu) && is_due(cpu)) serve(cpu);
+}
+
+void hold_interrupts_back() noexcept {
+  held_back.store_relaxed(1);  // [G3] pairs with [G2]
+  smp_mb();
+  const deadline until = platform::now() + hold_patience;
+  guard g{rcu};
+  for (cpu_descriptor* cpu = first_cpu(); cpu != nullptr; cpu = rcu_dereference(cpu->next)) {
+    if (cpu == this_descriptor()) continue;
+    while (cpu->serving.load_acquire() != 0 && platform::now() < until) {  // [G4] pairs with [G1]
+      platform::yield();
+    }
+  }
+}
+
+void let_interrupts_go() noexcept {
+  held_back.store_seq_cst(0);
+  smp_mb();
+  {
+    guard g{rcu};
+    for (cpu_descriptor* cpu = first_cpu(); cpu != nullptr; cpu = rcu_dereference(cpu->next)) {
+      ring_again(*cpu, false);
+    }
+  }
+  if (is_due(platform::this_cpu())) replay();
 }
 
 void nmi_entry() noexcept {

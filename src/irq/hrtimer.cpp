@@ -22,11 +22,11 @@
 #include "interlock/might_sleep.hpp"
 #include "interlock/spinlock.hpp"
 #include "interlock/task.hpp"
+#include "interlock_platform/park.hpp"
 #include "irq/lifecycle.hpp"
 #include "irq/service.hpp"
 #include "irq/timer_heap.hpp"
 #include "irq/waiters.hpp"
-#include "report/report_lines.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 namespace {
@@ -184,15 +184,15 @@ void timers_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
 
 }  // namespace detail
 
-// Read without the lock: whoever may destroy it knows that nobody else changes it.
+// Not hrtimer_cancel(): it may be freed where nothing sleeps, and by its own function.
 hrtimer::~hrtimer() {
-  if ((state & (armed_bit | posted_bit)) == 0) return;
-  report_text text;
-  detail::put_warning(text);
-  text << "hrtimer destroyed while it is armed: hrtimer_cancel() comes before its end\n";
-  submit_report(report_kind::warning, text);
-  guard g{irqsave, timers_lock};
-  if ((state & armed_bit) != 0) disarm(*this);
+  if (!started) return;
+  bool was_armed = false;
+  while (!cancel_once(*this, was_armed)) {
+    const detail::cpu_descriptor* const self = detail::this_descriptor();
+    if (self != nullptr && self->running_timer == this) return;
+    platform::yield();
+  }
 }
 
 result<void> hrtimer_start(hrtimer& timer, deadline when) noexcept {
@@ -208,6 +208,7 @@ result<void> hrtimer_start(hrtimer& timer, deadline when) noexcept {
     guard g{irqsave, timers_lock};
     if ((timer.state & armed_bit) != 0) disarm(timer);
     if ((timer.state & posted_bit) != 0) timer.state |= void_bit;
+    timer.started = true;
     timer.expires = when;
     timer.cpu = pinned_to;
     in_front = arm(timer);

@@ -4,8 +4,8 @@
 ///
 /// In the child of a fork there is one CPU. Timers stay armed, lines keep their raises, and both
 /// are served once a service CPU runs again, which starts on need. Threaded halves are started
-/// again by it. An irq_work that another CPU was about to run may be lost, a call is (its caller is
-/// gone too).
+/// again by it. Interrupts are held back around the fork, so no handler was cut short on a CPU that
+/// can be interrupted. A call to another CPU is lost (its caller is gone too).
 ///
 /// Spinlocks are held across the fork, with interrupts off, because handlers take them too. Mutexes
 /// cannot be: upper layers hold spinlocks already. The child makes them anew, which is safe since
@@ -14,6 +14,7 @@
 #include "irq/lifecycle.hpp"
 
 #include "interlock/irqflags.hpp"
+#include "irq/descriptor.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 namespace {
@@ -44,6 +45,14 @@ void fork_child() noexcept {
 }
 
 }  // namespace
+
+constinit platform::lifecycle_hook hold_back_hook{platform::hook_order::interrupts,
+                                                  nullptr,
+                                                  hold_interrupts_back,
+                                                  let_interrupts_go,
+                                                  let_interrupts_go,
+                                                  nullptr,
+                                                  nullptr};
 
 constinit platform::lifecycle_hook irq_hook{platform::hook_order::irq,
                                             cpu_exit,

@@ -10,6 +10,7 @@ namespace interlock::inline INTERLOCK_PLATFORM::detail {
 /// Installed by entry.cpp, without which nothing here is of use: so a static library never gives a
 /// program the one without the other.
 extern constinit platform::lifecycle_hook irq_hook;
+extern constinit platform::lifecycle_hook hold_back_hook;
 
 // cpu.cpp
 void cpu_exit() noexcept;

@@ -13,6 +13,8 @@
 ///       more before it leaves. Without waiters the release comes after wait_lock_. So whoever
 ///       destroys the mutex after the last unlock finds nobody inside an earlier one.
 ///   I4. A waiter finds its own id in the word before it took anything only by handoff.
+///   I5. wait_lock_ and the list are touched only after leave_parent(): in the child of a fork they
+///       may hold tasks that stayed with the parent, whose stacks are reused.
 /// Ordering:
 ///   [M1] each compare-and-swap to an id acquires, [M2] each store of a free or handed word
 ///   releases. A waiter announces its state under wait_lock_, and the owner looks for it under
@@ -20,6 +22,9 @@
 
 #include "interlock/mutex.hpp"
 
+#include <memory>
+
+#include "interlock_platform/lifecycle.hpp"
 #include "interlock_platform/park.hpp"
 #include "report/report_lines.hpp"
 #include "sched/spin.hpp"
@@ -69,6 +74,25 @@ struct mutex::waiter {
   task* sleeper;
   std::uint32_t own;
 };
+
+/// I5. The first to come in a process makes the list anew; `generation_` tells the others when.
+void mutex::leave_parent() noexcept {
+  constexpr std::uint32_t changing = 1u << 31;
+  const std::uint32_t here = platform::fork_generation();
+  std::uint32_t seen = generation_.load_acquire();  // [M4] pairs with [M3]
+  while (seen != here) [[unlikely]] {
+      if (seen != (here | changing) &&
+          generation_.compare_exchange_acquire(seen, here | changing)) {
+        std::construct_at(&wait_lock_);
+        list_init(waiters_);
+        word_.fetch_and_relaxed(~flags);
+        generation_.store_release(here);  // [M3] pairs with [M4]
+        return;
+      }
+      platform::yield();
+      seen = generation_.load_acquire();  // [M4] pairs with [M3]
+    }
+}
 
 /// Takes a free lock, or one that was handed over; else makes its owner come by (I2).
 /// Pre: `self` is queued, under wait_lock_.
@@ -140,6 +164,7 @@ result<void> mutex::acquire_slow(task_state state, deadline until,
   if (owned_by_self(word_.load_relaxed() >> id_shift)) report_recursion(this, where);
   if (spin_briefly(own)) return {};
   waiter self{{}, &self_task(), own};
+  leave_parent();
   wait_lock_.lock(no_mask);
   list_add_tail(self.node, waiters_);
   result<void> end = wait_for_turn(self, state, until, where);
@@ -230,6 +255,7 @@ void mutex::release_slow() noexcept {
     count_held(1);  // the caller is about to count it off
     return;
   }
+  leave_parent();
   while (!pass_on(owner << id_shift)) {
   }
 }

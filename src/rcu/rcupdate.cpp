@@ -76,13 +76,25 @@ void fork_child() noexcept {
 
 constinit platform::lifecycle_hook hook{platform::hook_order::rcu,
                                         readers_thread_exit,
-                                        fork_prepare,
-                                        fork_parent,
+                                        nullptr,
+                                        nullptr,
                                         fork_child,
                                         callbacks_shutdown,
                                         nullptr};
 
-[[gnu::constructor]] void install_hook() noexcept { platform::add_lifecycle_hook(hook); }
+/// Callbacks run under callbacks_lock and may take any lock that is taken with interrupts off.
+constinit platform::lifecycle_hook locks_hook{platform::hook_order::sleeping_locks,
+                                              nullptr,
+                                              fork_prepare,
+                                              fork_parent,
+                                              nullptr,
+                                              nullptr,
+                                              nullptr};
+
+[[gnu::constructor]] void install_hooks() noexcept {
+  platform::add_lifecycle_hook(hook);
+  platform::add_lifecycle_hook(locks_hook);
+}
 
 }  // namespace
 

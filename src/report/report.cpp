@@ -152,11 +152,6 @@ void submit_here(report_kind kind, const char* text, std::size_t size, bool fata
   submit({kind, text, size, frames + first, count - first, fatal});
 }
 
-void fork_prepare() noexcept {
-  task_words& task = platform::this_task();
-  task.former_id = task.id.load_relaxed();
-}
-
 /// Another thread that had the floor does not exist in the child; the forking one has a new id.
 void fork_child() noexcept {
   const task_words& task = platform::this_task();
@@ -165,7 +160,7 @@ void fork_child() noexcept {
 }
 
 constinit platform::lifecycle_hook hook{
-    platform::hook_order::report, nullptr, fork_prepare, nullptr, fork_child, nullptr, nullptr};
+    platform::hook_order::report, nullptr, nullptr, nullptr, fork_child, nullptr, nullptr};
 
 [[gnu::constructor]] void install_hooks() noexcept {
   platform::add_lifecycle_hook(hook);

@@ -4,6 +4,7 @@
 ///
 /// Invariants:
 ///   I1. The control block is freed by the handle's side only, after the thread has ended (join).
+///       In the child of a fork it never was: the handle is only let go.
 ///   I2. The task is made before the thread, so that the thread cannot fail for want of memory.
 /// Ordering:
 ///   [K1] the thread's start (task adopted) releases, [K2] the starter acquires.
@@ -17,6 +18,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "interlock_platform/lifecycle.hpp"
 #include "interlock_platform/park.hpp"
 #include "interlock_platform/thread.hpp"
 #include "report/report_lines.hpp"
@@ -31,6 +33,7 @@ struct kthread::control {
   task* self;  ///< the handle's reference
   platform::thread_handle thread{};
   int value = 0;
+  std::uint32_t generation = platform::fork_generation();
   atomic<std::uint32_t> started{0};
   atomic<std::uint32_t> should_stop{0};
 };
@@ -78,6 +81,10 @@ struct kthread_access {
     return true;
   }
 
+  static bool stayed_with_parent(const control& c) noexcept {
+    return c.generation != platform::fork_generation();
+  }
+
   static bool stop_requested(const void* c) noexcept {
     return static_cast<const control*>(c)->should_stop.load_acquire() != 0;  // [K4] with [K3]
   }
@@ -101,8 +108,10 @@ int kthread::stop() noexcept {
   if (kthread_access::is_self(*control_, "kthread::stop")) {
     return to_negative_errno(error::resource_deadlock_would_occur);
   }
-  control_->should_stop.store_release(1);  // [K3] pairs with [K4]
-  (void)wake_up_state(*control_->self, task_normal | task_state::wakekill);
+  if (!kthread_access::stayed_with_parent(*control_)) {
+    control_->should_stop.store_release(1);  // [K3] pairs with [K4]
+    (void)wake_up_state(*control_->self, task_normal | task_state::wakekill);
+  }
   return join();
 }
 
@@ -113,8 +122,11 @@ int kthread::join() noexcept {
     return to_negative_errno(error::resource_deadlock_would_occur);
   }
   control* const ended = std::exchange(control_, nullptr);
-  platform::join(ended->thread);
-  const int value = ended->value;
+  int value = to_negative_errno(error::no_such_process);
+  if (!kthread_access::stayed_with_parent(*ended)) {
+    platform::join(ended->thread);
+    value = ended->value;
+  }
   kthread_access::free_control(ended);
   return value;
 }

@@ -3,11 +3,13 @@
 /// Devices and the process: fork, and descriptors that run out.
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "device_test.hpp"
+#include "interlock/fence_fd.hpp"
 
 CONFORMANCE_SUITE(process, device_feature::none);
 
@@ -51,6 +53,31 @@ CONFORMANCE(process, a_child_of_fork_has_no_device) {
   gate->signal();
   ASSERT_TRUE(unfinished->wait_until(patience()));
   EXPECT_EQ(unfinished->status(), 1) << "the parent's device goes on";
+}
+
+/// In the child all that was not done has failed; in the parent nothing has happened.
+CONFORMANCE(process, a_child_of_fork_ends_no_wait_of_its_parent) {
+  SKIP_IF_CHILDREN_HAVE_NO_THREADS();
+  auto queue = test.open();
+  const auto gate = make_gate();
+  job work = nop_after(gate);
+  const auto fence = submit(*queue, work);
+  const fence_fd fd = fence_fd::open(*fence).value();
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const bool failed = fence->status() == to_negative_errno(error::no_such_device);
+    queue.reset();
+    ::_exit(failed ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  pollfd ready{fd.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&ready, 1, 0), 0) << "the work is not done";
+  gate->signal();
+  ASSERT_TRUE(fence->wait_until(patience()));
+  EXPECT_EQ(::poll(&ready, 1, -1), 1);
 }
 
 CONFORMANCE(process, out_of_descriptors) {

@@ -11,6 +11,7 @@
 
 #include "interlock/completion.hpp"
 #include "interlock/mutex.hpp"
+#include "support/sanitizers.hpp"
 #include "support/tasks.hpp"
 
 namespace interlock {
@@ -82,6 +83,54 @@ TEST(fork, a_thread_that_never_used_the_library_may_fork) {
     }));
   });
   (void)t.join();
+}
+
+/// Its waiters stayed with the parent, and their stacks are given to new threads.
+TEST(fork, a_mutex_that_others_waited_for_is_the_childs) {
+  SKIP_IF_CHILDREN_HAVE_NO_THREADS();
+  mutex m;
+  kthread waiters[3];
+  {
+    const guard g{m};
+    for (kthread& w : waiters) {
+      w = test::start("waiter", [&] { const guard h{m}; });
+      ASSERT_TRUE(test::sleeps(w.get(), task_uninterruptible));
+    }
+    EXPECT_TRUE(in_child([&]() INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+      m.unlock();
+      for (int i = 0; i < 20; ++i) {
+        const deadline until = deadline_after(std::chrono::seconds{10});
+        kthread next = test::start("next", [&]() INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+          if (!m.try_lock_until(until)) std::_Exit(2);
+          m.unlock();
+        });
+        { const guard h{m}; }
+        (void)next.join();
+      }
+      return !m.is_locked();
+    }));
+  }
+  for (kthread& w : waiters) EXPECT_EQ(w.join(), 0);
+}
+
+TEST(fork, a_thread_of_the_parent_is_let_go) {
+  kthread t = test::start("parents", [] {
+    while (!kthread_should_stop()) schedule();
+    return 7;
+  });
+  EXPECT_TRUE(in_child(
+      [&] { return t.stop() == to_negative_errno(error::no_such_process) && !t.joinable(); }));
+  EXPECT_EQ(t.stop(), 7);
+}
+
+TEST(fork, a_lock_held_across_two_can_be_released_by_the_first_child) {
+  mutex m;
+  const guard g{m};
+  EXPECT_TRUE(in_child([&]() INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+    if (!in_child([] { return true; })) return false;
+    m.unlock();
+    return !m.is_locked();
+  }));
 }
 
 /// Other threads are in the middle of everything when the fork happens.

@@ -265,4 +265,28 @@ TEST_F(irq_fork, a_raise_survives_a_full_queue_of_signals) {
   }));
 }
 
+/// Interrupts are held back around a fork. What is raised meanwhile is served after it.
+TEST_F(irq_fork, no_raise_is_lost_around_forks) {
+  spinning_cpu cpu;
+  const auto line = make_line_on(cpu.id());
+  counter seen{0};
+  counter raised{0};
+  const irq_action action = request(*line, [&] {
+    seen.store_release(raised.load_acquire());
+    return irqreturn::handled;
+  });
+  counter stop{0};
+  kthread raiser = interlock::test::start("raiser", [&] {
+    while (stop.load_acquire() == 0) {
+      const std::uint32_t n = raised.fetch_add_release(1) + 1;
+      raise_irq(*line);
+      EXPECT_TRUE(eventually([&] { return seen.load_acquire() >= n; }));
+    }
+  });
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(in_child([] { return 0; }));
+  stop.store_release(1);
+  (void)raiser.join();
+  EXPECT_EQ(seen.load_acquire(), raised.load_acquire());
+}
+
 }  // namespace

@@ -3,6 +3,7 @@
 /// A word that two processes share: a peer that works, one that dies, one that writes garbage.
 /// Fences across a fork.
 
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -197,6 +198,64 @@ TEST_F(seqno_shared_fork_test, a_polled_timeline_can_be_made_and_used_in_a_child
     return old->wait_until(deadline_after(std::chrono::seconds{60})) ? 0 : 2;
   });
   EXPECT_EQ(end_of(child), 0);
+}
+
+/// Another thread signals fences of a timeline, and stays in a callback, when the fork happens.
+TEST_F(seqno_shared_fork_test, a_timeline_that_was_being_processed_works_in_the_child) {
+  mock_provider provider;
+  const auto timeline = make_timeline(provider);
+  const auto first = fence_at(timeline, 1);
+  struct blocking {
+    dma_fence_cb cb;
+    atomic<int> step{0};
+  } block;
+  ASSERT_TRUE(first->add_callback(block.cb, [](dma_fence*, dma_fence_cb* cb) {
+    blocking& self = *INTERLOCK_CONTAINER_OF(cb, blocking, cb);
+    self.step.store_release(1);
+    while (self.step.load_acquire() == 1) platform::cpu_relax();
+  }));
+  kthread processor = start("processor", [&] { complete(timeline, 1); });
+  ASSERT_TRUE(eventually([&] { return block.step.load_acquire() == 1; }));
+  const pid_t child = run_child([&] {
+    const auto own = fence_at(timeline, 2);
+    own->enable_sw_signaling();
+    complete(timeline, 2);
+    return own->test_signaled_flag() ? 0 : 1;
+  });
+  EXPECT_EQ(end_of(child), 0);
+  block.step.store_release(2);
+  (void)processor.join();
+}
+
+/// A callback belongs to the process that added it: not even a timeline that fails runs it here.
+TEST_F(seqno_shared_fork_test, callbacks_of_the_parent_do_not_run_in_the_child) {
+  mock_provider provider;
+  const auto timeline = make_timeline(provider);
+  const auto fence = fence_at(timeline, 1);
+  counting_callback cb;
+  ASSERT_TRUE(cb.add_to(*fence));
+  const pid_t child = run_child([&] {
+    counting_callback own;
+    if (!own.add_to(*fence)) return 1;
+    complete(timeline, 1);
+    if (own.runs.load_relaxed() != 1) return 2;
+    if (cb.runs.load_relaxed() != 0) return 3;
+    return fence->remove_callback(cb.cb) ? 4 : 0;
+  });
+  EXPECT_EQ(end_of(child), 0);
+  complete(timeline, 1);
+  EXPECT_EQ(cb.runs.load_relaxed(), 1);
+}
+
+TEST_F(seqno_shared_fork_test, a_child_does_not_make_the_parents_descriptor_readable) {
+  const auto fence = make_mock();
+  const fence_fd fd = fence_fd::open(*fence).value();
+  const pid_t child = run_child([&] { return fence->signal() ? 0 : 1; });
+  EXPECT_EQ(end_of(child), 0);
+  pollfd ready{fd.get(), POLLIN, 0};
+  EXPECT_EQ(poll(&ready, 1, 0), 0);
+  fence->signal();
+  EXPECT_EQ(poll(&ready, 1, 0), 1);
 }
 
 }  // namespace

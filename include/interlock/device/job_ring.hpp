@@ -90,9 +90,6 @@ job_ring_statistics(const job_ring& ring) noexcept;
 INTERLOCK_API void job_ring_close(job_ring& ring) noexcept;
 /// True in a child of fork: the device's thread does not exist here. Context: any.
 [[nodiscard]] INTERLOCK_API bool job_ring_is_orphan(const job_ring& ring) noexcept;
-/// In a child of fork: keeps the handle of the thread for good, since it can be neither joined nor
-/// freed where the thread never was. Context: task.
-INTERLOCK_API void job_ring_forget_thread(kthread thread) noexcept;
 
 // --- the device's side: its thread only ----------------------------------------------------------
 

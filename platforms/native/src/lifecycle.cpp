@@ -28,6 +28,7 @@ using step = void (*lifecycle_hook::*)() noexcept;
 
 constinit lifecycle_hook* first_hook = nullptr;
 constinit private_lock list_lock;
+constinit std::uint32_t generation = 0;  ///< changes in a child, while that has one thread
 
 /// Hooks are aggregates, so that the layers can initialise them; hence the link is a plain pointer.
 lifecycle_hook* follow(lifecycle_hook*& link) noexcept {
@@ -77,8 +78,12 @@ void fork_child() noexcept {
     task.id.store_relaxed(kernel_thread_id());
     this_cpu().id.store_relaxed(task.id.load_relaxed());
   }
+  ++generation;
   unlock_all();
+  atomic<std::uint32_t>& depth = this_task().preempt_depth;
+  depth.store_relaxed(depth.load_relaxed() + 1);
   run_upwards(follow(first_hook), &lifecycle_hook::fork_child);
+  depth.store_relaxed(depth.load_relaxed() - 1);
   list_lock.unlock();
 }
 
@@ -120,6 +125,8 @@ void add_lifecycle_hook(lifecycle_hook& hook) noexcept {
   hook.next = *link;
   std::atomic_ref{*link}.store(&hook, std::memory_order_release);  // [H1] pairs with [H2]
 }
+
+std::uint32_t fork_generation() noexcept { return generation; }
 
 void run_thread_exit_hooks() noexcept { run_downwards(&lifecycle_hook::thread_exit); }
 

@@ -3,6 +3,8 @@
 
 /// What a layer must do when a thread ends, when the process forks, when the library shuts down.
 
+#include <cstdint>
+
 #include "interlock_platform/platform.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::platform {
@@ -13,10 +15,13 @@ namespace interlock::inline INTERLOCK_PLATFORM::platform {
 ///                 hooks run from the highest `order` to the lowest. The thread's words are then
 ///                 `task_life::dead`.
 /// `fork_prepare`  runs in the parent before fork, highest order first; it takes the locks which
-///                 must be consistent in the child. It returns in the context it was called in,
-///                 preemption and interrupts on: the hooks after it may sleep.
+///                 must be consistent in the child. First interrupts are held back everywhere
+///                 (`interrupts`), since one may have halted malloc, whose locks fork takes; then
+///                 come the locks under which a task may sleep or call anything (`sleeping_locks`),
+///                 then those that are taken with interrupts off, layer by layer.
 /// `fork_parent`, `fork_child` run after it, lowest order first. In the child only the forking
-///                 thread exists; it has been given its new id already.
+///                 thread exists; it has been given its new id already. Preemption is disabled
+///                 there, so that nothing sleeps or starts a thread inside fork.
 /// `shutdown`      joins the layer's service threads, highest order first; they restart on need.
 struct lifecycle_hook {
   int order;
@@ -32,10 +37,16 @@ struct lifecycle_hook {
 namespace hook_order {
 inline constexpr int platform = 0, report = 100, sched = 200, locking = 300, wait = 400, rcu = 500,
                      irq = 600, fence = 700, device = 800;
-}
+// For forks only.
+inline constexpr int timelines = 850, sleeping_locks = 900, interrupts = 1000;
+}  // namespace hook_order
 
 /// Adds a hook. Context: static initialisation or task. The object must outlive the library.
 INTERLOCK_API void add_lifecycle_hook(lifecycle_hook& hook) noexcept;
+
+/// How often this process and those before it were forked off: what a thread of the parent holds, or
+/// waits in, bears another number. Context: any.
+[[nodiscard]] INTERLOCK_API std::uint32_t fork_generation() noexcept;
 
 /// Joins all service threads. Context: task. Called by `interlock::shutdown` and at unload.
 INTERLOCK_API void run_shutdown_hooks() noexcept;
