@@ -25,6 +25,15 @@ TEST_F(dma_fence_test, starts_unsignalled_with_one_reference) {
   EXPECT_EQ(fence->refs.read(), 1u);
 }
 
+TEST_F(dma_fence_test, ops_without_a_name_end_the_process) {
+  dma_fence_ops no_driver = mock_fence::ops;
+  no_driver.get_driver_name = nullptr;
+  EXPECT_DEATH((dma_fence{no_driver, 1, 1}), "kernel BUG at (.|\n)*get_driver_name == nullptr");
+  dma_fence_ops no_timeline = mock_fence::ops;
+  no_timeline.get_timeline_name = nullptr;
+  EXPECT_DEATH((dma_fence{no_timeline, 1, 1}), "kernel BUG at (.|\n)*get_timeline_name == nullptr");
+}
+
 TEST_F(dma_fence_test, the_second_signal_is_refused) {
   const auto fence = make_mock();
   EXPECT_TRUE(fence->signal());
@@ -415,6 +424,22 @@ TEST_F(dma_fence_test, the_last_put_without_callbacks_is_silent) {
   fence = make_mock();
   fence->enable_sw_signaling();
   fence.reset();
+}
+
+TEST_F(dma_fence_test, the_last_put_without_callbacks_is_reported_if_that_is_asked_for) {
+  const auto drop_one_of_each = [] {
+    setenv("INTERLOCK_OPTIONS", "report=log:fence_report_dropped=1", 1);
+    set_report_handler(nullptr, nullptr);
+    auto signalled = make_mock(7, 8);
+    signalled->signal();
+    signalled.reset();
+    if (report_count() != 0) std::_Exit(2);
+    make_mock(8, 9).reset();
+    std::_Exit(report_count() == 1 ? 0 : 1);
+  };
+  EXPECT_EXIT(drop_one_of_each(), testing::ExitedWithCode(0),
+              "dma_fence_release\nfence released before it was signalled: "
+              "driver=mock timeline=line context=8 seqno=9 unsignaled\n");
 }
 
 TEST_F(dma_fence_test, a_removed_callback_is_not_missed_at_the_last_put) {
