@@ -2,11 +2,16 @@
 
 /// RCU's promises to readers, updaters and callbacks.
 
+#include <sys/syscall.h>
+
 #include <algorithm>
 #include <cstddef>
-#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "interlock/bottom_half.hpp"
 #include "interlock/shutdown.hpp"
@@ -395,27 +400,39 @@ TEST(rcu_callback, unlock_runs_none) {
   EXPECT_NE(ran_on, id);
 }
 
-/// The latency is told, not judged: the machine is shared.
-TEST(rcu_callback, latency) {
-  struct timed {
-    rcu_head rcu;
-    atomic<std::int64_t> ran;
-  };
-  std::vector<std::int64_t> us;
-  for (int i = 0; i < 100; ++i) {
-    timed t{};
-    const deadline queued = platform::now();
-    call_rcu(t.rcu, [](rcu_head* head) {
-      reinterpret_cast<timed*>(head)->ran.store_release(platform::now().time_since_epoch().count());
-    });
-    wait_until([&] { return t.ran.load_acquire() != 0; });
-    us.push_back((t.ran.load_relaxed() - queued.time_since_epoch().count()) / 1000);
-    rcu_barrier();  // t is on the stack
+/// RCU's own thread as the kernel shows it; empty before it has started.
+std::filesystem::path worker_in_proc() {
+  for (const auto& thread : std::filesystem::directory_iterator{"/proc/self/task"}) {
+    std::string name;
+    std::ifstream{thread.path() / "comm"} >> name;
+    if (name == "ilk-rcu") return thread.path();
   }
-  std::sort(us.begin(), us.end());
-  RecordProperty("p50_us", static_cast<int>(us[50]));
-  RecordProperty("p99_us", static_cast<int>(us[99]));
-  printf("call_rcu to callback: p50 %ld us, p99 %ld us\n", us[50], us[98]);
+  return {};
+}
+
+/// In a futex(2) whose fourth argument, the deadline, is null. Nothing where the kernel does not
+/// tell.
+std::optional<bool> sleeps_without_deadline(const std::filesystem::path& thread) {
+  std::ifstream file{thread / "syscall"};
+  std::vector<std::string> words;
+  for (std::string word; file >> word;) words.push_back(word);
+  if (words.empty()) return std::nullopt;
+  return words.size() > 4 && words[0] == std::to_string(SYS_futex) && words[4] == "0x0";
+}
+
+/// A worker that has nothing to do naps once, then sleeps until it is woken: for ever, if it is not.
+TEST(rcu_callback, the_push_wakes_an_idle_worker) {
+  atomic<int> count{0};
+  for (int round = 1; round <= 20; ++round) {
+    rcu_barrier();
+    counted c{{}, &count};
+    call_rcu(c.rcu, counted::count_it);
+    ASSERT_TRUE(eventually([&] { return count.load_acquire() == round; }));
+    const std::filesystem::path worker = worker_in_proc();
+    ASSERT_FALSE(worker.empty());
+    if (!sleeps_without_deadline(worker)) GTEST_SKIP() << "the kernel does not say who sleeps";
+    ASSERT_TRUE(eventually([&] { return *sleeps_without_deadline(worker); }));
+  }
 }
 
 TEST(rcu_free, frees_blocks_by_the_offset_of_their_head) {
