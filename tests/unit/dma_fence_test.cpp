@@ -149,6 +149,23 @@ TEST_F(dma_fence_test, a_callback_may_free_itself_and_drop_references) {
   fence->signal();
 }
 
+/// Under the lock that an addition takes.
+TEST_F(dma_fence_test, a_callback_that_adds_one_to_its_own_fence_is_refused) {
+  struct adding {
+    dma_fence_cb cb;
+    counting_callback late;
+    bool added = true;
+  } self;
+  const auto fence = make_mock();
+  ASSERT_TRUE(fence->add_callback(self.cb, [](dma_fence* f, dma_fence_cb* cb) {
+    adding& mine = *INTERLOCK_CONTAINER_OF(cb, adding, cb);
+    mine.added = mine.late.add_to(*f).has_value();
+  }));
+  fence->signal();
+  EXPECT_FALSE(self.added);
+  EXPECT_EQ(self.late.runs.load_relaxed(), 0);
+}
+
 TEST_F(dma_fence_test, a_callback_may_signal_other_fences) {
   struct chained {
     dma_fence_cb cb;
@@ -630,6 +647,30 @@ TEST_F(dma_fence_test, an_add_that_waited_for_the_lock_finds_the_signal) {
   EXPECT_FALSE(added);
   EXPECT_TRUE(list_empty(cb.cb.node));
   EXPECT_EQ(mock(fence).enabled.load_relaxed(), 0);
+}
+
+/// The same with an armed fence, whose callbacks have run by the adder's turn.
+TEST_F(dma_fence_test, an_add_that_waited_while_the_callbacks_ran_is_refused) {
+  const auto fence = make_mock();
+  counting_callback first, late;
+  ASSERT_TRUE(first.add_to(*fence));
+  bool added = true;
+  atomic<bool> locked{false};
+  kthread adder = start("adder", [&] {
+    follow([&] { return locked.load_acquire(); });
+    added = late.add_to(*fence).has_value();
+  });
+  {
+    const guard g{irqsave, fence->lock};
+    locked.store_release(true);
+    await_contention(fence->lock);
+    EXPECT_TRUE(fence->signal_locked());
+    EXPECT_EQ(first.runs.load_relaxed(), 1);
+  }
+  adder.join();
+  EXPECT_FALSE(added);
+  EXPECT_TRUE(list_empty(late.cb.node));
+  EXPECT_EQ(late.runs.load_relaxed(), 0);
 }
 
 /// Two ask for the time of a fence that was signalled without the lock: both get the same.
