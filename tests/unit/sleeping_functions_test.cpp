@@ -47,7 +47,7 @@ void of_wait_queue(F call) {
 }
 
 template <class F>
-void of_mutex(F call) {
+void of_mutex(F call) INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   mutex m;
   in_atomic_context([&] { call(m); });
   m.unlock();
@@ -116,7 +116,8 @@ const sleeping_function sleeping_functions[] = {
     {"wait_event_exclusive",
      [] { of_wait_queue([](wait_queue& wq) { wait_event_exclusive(wq, always); }); }},
 
-    {"mutex::lock", [] { of_mutex([](mutex& m) { m.lock(); }); }},
+    {"mutex::lock",
+     [] { of_mutex([](mutex& m) INTERLOCK_NO_THREAD_SAFETY_ANALYSIS { m.lock(); }); }},
     {"mutex::lock_interruptible", [] { of_mutex([](mutex& m) { (void)m.lock_interruptible(); }); }},
     {"mutex::lock_killable", [] { of_mutex([](mutex& m) { (void)m.lock_killable(); }); }},
     {"mutex::try_lock_until",
