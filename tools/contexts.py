@@ -4,7 +4,8 @@
 
   tools/contexts.py            prints the table
   tools/contexts.py --write    puts it into docs/contexts.md, between the two marks
-  tools/contexts.py --check    fails if that file is stale, or a public function states no context
+  tools/contexts.py --check    fails if that file is stale, a public function states no context, or one
+                               that may sleep has no entry in tests/unit/sleeping_functions_test.cpp
 
 A function states its context in its own comment ("Context: any but NMI."), in the one of the
 declaration that stands on the line before it, or in the head comment of its class or file.
@@ -21,6 +22,7 @@ from clang.cindex import AccessSpecifier, CursorKind
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADERS = ROOT / "include" / "interlock"
 DOCUMENT = ROOT / "docs" / "contexts.md"
+SLEEPING = ROOT / "tests" / "unit" / "sleeping_functions_test.cpp"
 BEGIN = "<!-- made by tools/contexts.py from the headers: do not edit -->"
 END = "<!-- end of the table -->"
 
@@ -158,6 +160,14 @@ def table():
     return "\n".join(lines), problems
 
 
+def untested_sleepers(text):
+    """The functions of the table that may sleep, without an entry in the test."""
+    tested = set(re.findall(r'^    \{"([\w:]+)",', SLEEPING.read_text(), re.M))
+    sleepers = re.findall(r"^\| `([^`]+)` \|(?: \w+ \|){4} yes \|", text, re.M)
+    return [f"{name}: may sleep, and has no entry in {SLEEPING.relative_to(ROOT)}"
+            for name in sleepers if name not in tested]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--write", action="store_true")
@@ -174,6 +184,7 @@ def main():
             DOCUMENT.write_text(fresh)
         elif fresh != document:
             problems.append("docs/contexts.md is stale: run tools/contexts.py --write")
+        problems += untested_sleepers(text) if options.check else []
     else:
         print(text)
     for problem in problems:

@@ -124,6 +124,7 @@ int wait_for(job_ring& ring, job_entry& entry, const ref_ptr<dma_fence>& fence) 
 }  // namespace
 
 int job_ring_wait(job_ring& ring, job_entry& entry) noexcept {
+  might_sleep();
   for (auto& fence : entry.work->waits) {
     if (!fence) continue;
     if (const int code = wait_for(ring, entry, fence); code != 0) return code;

@@ -123,6 +123,7 @@ job_ring& job_server_ring(job_server& server) noexcept { return *server.ring; }
 
 bool job_server_sleep(job_server& server, const job_entry& entry, deadline until) noexcept {
   (void)server;
+  might_sleep();
   bool in_time = true;
   while (in_time) {
     set_current_state(task_interruptible);

@@ -54,6 +54,11 @@ extern "C" int second_copy_run() {
                                    : -EPROTO;
 }
 
+extern "C" int second_copy_start_timer() {
+  static hrtimer timer{[](hrtimer&) { return hrtimer_restart::norestart; }};
+  return to_errno(hrtimer_start(timer, deadline_after(std::chrono::hours{1})));
+}
+
 extern "C" int second_copy_interrupts() { return interrupts.load_relaxed(); }
 
 /// A reader of this copy's domain, around `inside(argument)`.

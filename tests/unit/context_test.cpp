@@ -13,6 +13,13 @@
 namespace interlock {
 namespace {
 
+// The kernel's layout, in its numbers: what is printed as preempt_count must read the same.
+static_assert(preempt_offset == 0x1 && preempt_mask == 0xff);
+static_assert(softirq_offset == 0x100 && softirq_mask == 0xff00);
+static_assert(softirq_disable_offset == 0x200);
+static_assert(hardirq_offset == 0x10000 && hardirq_mask == 0xf0000);
+static_assert(nmi_offset == 0x100000 && nmi_mask == 0xf00000);
+
 /// A context, made by writing the words that the irq layer writes.
 struct context {
   const char* name;

@@ -4,6 +4,9 @@
 
 #include "interlock/coroutine.hpp"
 
+#include <signal.h>
+#include <ucontext.h>
+
 #include <memory>
 
 #include "fence_test_support.hpp"
@@ -76,6 +79,70 @@ TEST_F(coroutine_test, run_drains_the_queue_before_it_stops) {
   queue.run();
   EXPECT_EQ(order.size(), 1u);
 }
+
+// A sanitizer's own code would be stepped too, and TSan runs no handler at once.
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+
+constexpr greg_t trap_flag = 0x100;
+
+/// The runner is single-stepped; at one of its instructions a work is posted and the queue stopped.
+struct stepped_run {
+  task_queue queue;
+  numbered_work work;
+  std::vector<int> order;
+  int instruction;
+  bool slept = false;  ///< it had announced its sleep by then
+
+  static inline stepped_run* current = nullptr;
+
+  explicit stepped_run(int at) : instruction{at} {
+    work.run = append;
+    work.order = &order;
+    order.reserve(1);
+  }
+
+  static void on_trap(int, siginfo_t*, void* context) {
+    stepped_run& self = *current;
+    self.slept = state_of(current_task()) != task_running;
+    if (!self.slept && --self.instruction != 0) return;
+    static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL] &= ~trap_flag;
+    self.queue.post(self.work);
+    self.queue.stop();
+  }
+
+  [[gnu::noinline]] void go() {
+    current = this;
+    asm volatile(
+        "lea -128(%%rsp), %%rsp\n"  // below the red zone
+        "pushfq\n"
+        "orq $0x100, (%%rsp)\n"
+        "popfq\n"
+        "lea 128(%%rsp), %%rsp\n" ::
+            : "memory", "cc");
+    queue.run();
+  }
+};
+
+/// Between any two instructions from the beginning of run() until it sleeps.
+TEST_F(coroutine_test, what_is_posted_before_stop_has_run_when_run_returns) {
+  (void)current_task();
+  struct sigaction action {};
+  struct sigaction before {};
+  action.sa_sigaction = stepped_run::on_trap;
+  action.sa_flags = SA_SIGINFO;
+  ASSERT_EQ(sigaction(SIGTRAP, &action, &before), 0);
+  bool slept = false;
+  for (int instruction = 1; !slept; ++instruction) {
+    stepped_run stepped{instruction};
+    stepped.go();
+    slept = stepped.slept;
+    EXPECT_EQ(stepped.order.size(), 1u) << "at instruction " << instruction;
+    stepped.queue.run_ready();
+  }
+  sigaction(SIGTRAP, &before, nullptr);
+}
+
+#endif
 
 TEST_F(coroutine_test, a_sleeping_runner_is_woken_by_post_and_stop) {
   std::vector<int> order;

@@ -25,6 +25,15 @@ TEST_F(dma_fence_test, starts_unsignalled_with_one_reference) {
   EXPECT_EQ(fence->refs.read(), 1u);
 }
 
+TEST_F(dma_fence_test, ops_without_a_name_end_the_process) {
+  dma_fence_ops no_driver = mock_fence::ops;
+  no_driver.get_driver_name = nullptr;
+  EXPECT_DEATH((dma_fence{no_driver, 1, 1}), "kernel BUG at (.|\n)*get_driver_name == nullptr");
+  dma_fence_ops no_timeline = mock_fence::ops;
+  no_timeline.get_timeline_name = nullptr;
+  EXPECT_DEATH((dma_fence{no_timeline, 1, 1}), "kernel BUG at (.|\n)*get_timeline_name == nullptr");
+}
+
 TEST_F(dma_fence_test, the_second_signal_is_refused) {
   const auto fence = make_mock();
   EXPECT_TRUE(fence->signal());
@@ -185,6 +194,23 @@ TEST_F(dma_fence_test, a_callback_may_free_itself_and_drop_references) {
     delete INTERLOCK_CONTAINER_OF(cb, owned, cb);
   }));
   fence->signal();
+}
+
+/// Under the lock that an addition takes.
+TEST_F(dma_fence_test, a_callback_that_adds_one_to_its_own_fence_is_refused) {
+  struct adding {
+    dma_fence_cb cb;
+    counting_callback late;
+    bool added = true;
+  } self;
+  const auto fence = make_mock();
+  ASSERT_TRUE(fence->add_callback(self.cb, [](dma_fence* f, dma_fence_cb* cb) {
+    adding& mine = *INTERLOCK_CONTAINER_OF(cb, adding, cb);
+    mine.added = mine.late.add_to(*f).has_value();
+  }));
+  fence->signal();
+  EXPECT_FALSE(self.added);
+  EXPECT_EQ(self.late.runs.load_relaxed(), 0);
 }
 
 TEST_F(dma_fence_test, a_callback_may_signal_other_fences) {
@@ -464,6 +490,22 @@ TEST_F(dma_fence_test, the_last_put_without_callbacks_is_silent) {
   fence.reset();
 }
 
+TEST_F(dma_fence_test, the_last_put_without_callbacks_is_reported_if_that_is_asked_for) {
+  const auto drop_one_of_each = [] {
+    setenv("INTERLOCK_OPTIONS", "report=log:fence_report_dropped=1", 1);
+    set_report_handler(nullptr, nullptr);
+    auto signalled = make_mock(7, 8);
+    signalled->signal();
+    signalled.reset();
+    if (report_count() != 0) std::_Exit(2);
+    make_mock(8, 9).reset();
+    std::_Exit(report_count() == 1 ? 0 : 1);
+  };
+  EXPECT_EXIT(drop_one_of_each(), testing::ExitedWithCode(0),
+              "dma_fence_release\nfence released before it was signalled: "
+              "driver=mock timeline=line context=8 seqno=9 unsignaled\n");
+}
+
 TEST_F(dma_fence_test, a_removed_callback_is_not_missed_at_the_last_put) {
   auto fence = make_mock();
   counting_callback cb;
@@ -652,6 +694,30 @@ TEST_F(dma_fence_test, an_add_that_waited_for_the_lock_finds_the_signal) {
   EXPECT_FALSE(added);
   EXPECT_TRUE(list_empty(cb.cb.node));
   EXPECT_EQ(mock(fence).enabled.load_relaxed(), 0);
+}
+
+/// The same with an armed fence, whose callbacks have run by the adder's turn.
+TEST_F(dma_fence_test, an_add_that_waited_while_the_callbacks_ran_is_refused) {
+  const auto fence = make_mock();
+  counting_callback first, late;
+  ASSERT_TRUE(first.add_to(*fence));
+  bool added = true;
+  atomic<bool> locked{false};
+  kthread adder = start("adder", [&] {
+    follow([&] { return locked.load_acquire(); });
+    added = late.add_to(*fence).has_value();
+  });
+  {
+    const guard g{irqsave, fence->lock};
+    locked.store_release(true);
+    await_contention(fence->lock);
+    EXPECT_TRUE(fence->signal_locked());
+    EXPECT_EQ(first.runs.load_relaxed(), 1);
+  }
+  adder.join();
+  EXPECT_FALSE(added);
+  EXPECT_TRUE(list_empty(late.cb.node));
+  EXPECT_EQ(late.runs.load_relaxed(), 0);
 }
 
 /// Two ask for the time of a fence that was signalled without the lock: both get the same.

@@ -10,6 +10,7 @@
 #include "interlock/hrtimer.hpp"
 #include "interlock/rcupdate.hpp"
 #include "interlock/spinlock.hpp"
+#include "interlock/wait_queue.hpp"
 #include "interlock_platform/poller.hpp"
 #include "irq_test_support.hpp"
 
@@ -43,6 +44,37 @@ TEST_F(irq, own_cpu_is_served_before_raise_returns) {
   EXPECT_EQ(runs.load_relaxed(), 2u);
   EXPECT_EQ(preempt_count(), 0u);
   EXPECT_FALSE(irqs_disabled());
+}
+
+TEST_F(irq, a_handler_sends_task_signals) {
+  spinning_cpu cpu;
+  const auto line = make_line_on(cpu.id());
+  wait_queue wq;
+  const auto never = [] { return false; };
+  struct {
+    task_state state;
+    task_signal signal;
+    result<void> end;
+  } cases[] = {{task_interruptible, task_signal::interrupt, {}},
+               {task_interruptible, task_signal::kill, {}},
+               {task_killable, task_signal::kill, {}}};
+  for (auto& c : cases) {
+    kthread sleeper = start("sleeper", [&] {
+      const deadline until = deadline_after(std::chrono::seconds{10});
+      c.end = c.state == task_killable ? wait_event_killable(wq, never, until)
+                                       : wait_event_interruptible(wq, never, until);
+    });
+    const auto target = ref_ptr<task>::share(sleeper.get());
+    const irq_action action = request(*line, [&] {
+      send_signal(*target, c.signal);
+      return irqreturn::handled;
+    });
+    EXPECT_TRUE(interlock::test::sleeps(sleeper.get(), c.state));
+    raise_irq(*line);
+    sleeper.join();
+    ASSERT_FALSE(c.end.has_value());
+    EXPECT_EQ(c.end.error(), error::interrupted);
+  }
 }
 
 TEST_F(irq, halts_a_cpu_that_spins) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "interlock/spinlock.hpp"
+#include "support/libdw.hpp"
 #include "support/report_recorder.hpp"
 
 namespace interlock {
@@ -40,6 +41,22 @@ TEST_F(might_sleep_test, names_the_place_in_the_kernels_first_line) {
   EXPECT_TRUE(says("\npreempt_count: 1, expected: 0\n"));
   EXPECT_TRUE(says("\nRCU nest depth: 0, expected: 0\n"));
   EXPECT_TRUE(says("\nCall Trace:\n #0 "));
+}
+
+[[gnu::noinline]] void sleep_in_an_atomic_section() {
+  preempt_disable();
+  might_sleep();
+  preempt_enable();
+}
+
+TEST_F(might_sleep_test, names_the_function_that_sleeps) {
+  SKIP_WITHOUT_LIBDW();
+  sleep_in_an_atomic_section();
+  ASSERT_TRUE(reports.took(report_kind::sleep_in_atomic, "BUG: sleeping"));
+  const std::string text{reports.text()};
+  EXPECT_NE(text.find("sleep_in_an_atomic_section", text.find("\nCall Trace:\n")),
+            std::string::npos)
+      << text;
 }
 
 TEST_F(might_sleep_test, says_where_preemption_was_disabled) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -220,6 +221,45 @@ TEST_F(mutex_test, hands_over_to_a_starving_waiter) {
   }
   stop.store_relaxed(true);
   (void)hog.join();
+}
+
+/// Parked in the kernel, and not on its way to it.
+bool is_parked(const task& t) {
+  if (state_of(t) != task_uninterruptible) return false;
+  std::ifstream file{"/proc/self/task/" + std::to_string(task_id(t)) + "/stat"};
+  std::string text;
+  std::getline(file, text);
+  const auto end_of_name = text.rfind(')');
+  return end_of_name != std::string::npos && text.compare(end_of_name + 2, 1, "S") == 0;
+}
+
+/// How often the caller gets the lock back although somebody starves for it, `enough` at most.
+/// After each of its turns the waiter looks at the lock before the caller goes on.
+int turns_before_a_starving_waiter(mutex& m, int enough) INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  constexpr ktime starving = milliseconds{5};
+  atomic<bool> served{false};
+  m.lock();
+  kthread waiter = start("waiter", [&] {
+    const guard g{m};
+    served.store_release(true);
+  });
+  const auto looked_in_vain = [&] { return is_parked(waiter.get()) || served.load_acquire(); };
+  EXPECT_TRUE(eventually(looked_in_vain));
+  sleep_for(starving);
+  int turns = 0;
+  m.unlock();
+  while (turns < enough && !served.load_acquire() && m.try_lock()) {
+    ++turns;
+    EXPECT_TRUE(eventually(looked_in_vain));
+    m.unlock();
+  }
+  (void)waiter.join();
+  return turns;
+}
+
+/// The first turn may slip in before the waiter has asked for the lock; then it is handed over.
+TEST_F(mutex_test, a_starving_waiter_is_overtaken_once_at_most) {
+  for (int i = 0; i < 30; ++i) EXPECT_LE(turns_before_a_starving_waiter(m, 10), 1);
 }
 
 TEST_F(mutex_test, may_be_destroyed_by_the_next_owner) {

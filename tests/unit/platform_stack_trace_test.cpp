@@ -15,6 +15,7 @@
 #include "interlock_platform/doorbell.hpp"
 #include "interlock_platform/local.hpp"
 #include "platform_test_support.hpp"
+#include "support/libdw.hpp"
 
 namespace interlock::test {
 
@@ -42,15 +43,6 @@ std::string describe(void* address, bool may_allocate = true) {
   platform::describe_address(address, may_allocate, text, sizeof(text));
   return text;
 }
-
-bool has_libdw() {
-  void* const handle = dlopen("libdw.so.1", RTLD_LAZY);
-  if (handle != nullptr) dlclose(handle);
-  return handle != nullptr;
-}
-
-#define SKIP_WITHOUT_LIBDW() \
-  if (!has_libdw()) GTEST_SKIP() << "functions of a program have no names without libdw"
 
 bool contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;

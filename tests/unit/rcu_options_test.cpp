@@ -9,6 +9,7 @@
 
 #include "interlock/bottom_half.hpp"
 #include "rcu_test_support.hpp"
+#include "support/libdw.hpp"
 
 namespace interlock::test {
 namespace {
@@ -233,6 +234,23 @@ TEST(rcu_stall, is_reported_with_the_reader_and_its_stack_again_and_again) {
                   }),
                   stall_report + "Tasks blocked: P[0-9]+ .rcu test., RCU nest depth: 1(.|\n)*" +
                       first_frame + stall_report);
+}
+
+TEST(rcu_stall, names_the_function_that_dawdles) {
+  SKIP_WITHOUT_LIBDW();
+  if (thread_sanitizer) GTEST_SKIP() << "the reader does not answer in time";
+  const options_for_children options{"rcu_stall_ms=20:report=log"};
+  EXPECT_IN_CHILD(([] {
+                    flag entered, leave;
+                    kthread reader = start([&] { dawdle_in_a_reader(entered, leave); });
+                    entered.await();
+                    kthread updater = start([] { synchronize_rcu(); });
+                    wait_until([] { return rcu_get_statistics().stalls != 0; });
+                    leave.raise();
+                    reader.join();
+                    updater.join();
+                  }),
+                  stall_report + "Call Trace:\n(.|\n)*dawdle_in_a_reader");
 }
 
 TEST(rcu_stall, is_not_reported_when_switched_off) {

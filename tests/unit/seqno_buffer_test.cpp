@@ -4,7 +4,12 @@
 
 #include "interlock/seqno_buffer.hpp"
 
-#include "support/report_recorder.hpp"
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "interlock/rcupdate.hpp"
+#include "seqno_test_support.hpp"
 
 namespace interlock::test {
 namespace {
@@ -39,6 +44,66 @@ TEST_F(seqno_buffer_test, an_imported_buffer_is_the_same_memory) {
   EXPECT_EQ(seqno_buffer_cell(*imported, 1).value.load_acquire(), 42u);
   imported.reset();
   seqno_buffer_cell(*made, 1).value.store_release(43);
+}
+
+constexpr const char* file_of_buffers = "memfd:interlock-seqno";
+
+int mappings_of_buffers() {
+  int count = 0;
+  std::ifstream maps{"/proc/self/maps"};
+  for (std::string text; std::getline(maps, text);) {
+    count += text.find(file_of_buffers) != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
+int descriptors_of_buffers() {
+  int count = 0;
+  for (const auto& fd : std::filesystem::directory_iterator{"/proc/self/fd"}) {
+    std::error_code closed_meanwhile;
+    const std::string file = std::filesystem::read_symlink(fd.path(), closed_meanwhile).string();
+    count += file.find(file_of_buffers) != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
+TEST_F(seqno_buffer_test, the_last_put_returns_mapping_and_descriptor) {
+  rcu_barrier();  // those of other tests
+  ASSERT_EQ(mappings_of_buffers(), 0);
+  ASSERT_EQ(descriptors_of_buffers(), 0);
+  auto made = make_seqno_buffer(2, true).value();
+  auto second = made;
+  auto imported = import_seqno_buffer(seqno_buffer_fd(*made), 2).value();
+  EXPECT_EQ(mappings_of_buffers(), 2);
+  EXPECT_EQ(descriptors_of_buffers(), 2);
+  made.reset();
+  rcu_barrier();
+  EXPECT_EQ(mappings_of_buffers(), 2) << "somebody holds it";
+  second.reset();
+  rcu_barrier();
+  EXPECT_EQ(mappings_of_buffers(), 1);
+  EXPECT_EQ(descriptors_of_buffers(), 1);
+  imported.reset();
+  rcu_barrier();
+  EXPECT_EQ(mappings_of_buffers(), 0);
+  EXPECT_EQ(descriptors_of_buffers(), 0);
+}
+
+TEST_F(seqno_buffer_test, a_fence_keeps_the_memory_and_the_last_one_returns_it) {
+  rcu_barrier();  // those of other tests
+  mock_provider provider;
+  auto timeline =
+      make_seqno_timeline(mock_provider::ops, &provider, make_seqno_buffer(1, true).value(), 0)
+          .value();
+  ++provider.to_release;
+  auto fence = fence_at(timeline, 1);
+  timeline.reset();
+  for (int i = 0; i < 3; ++i) rcu_barrier();
+  EXPECT_EQ(mappings_of_buffers(), 1);
+  fence.reset();
+  for (int i = 0; i < 3; ++i) rcu_barrier();  // the fence's, the timeline's, the buffer's
+  EXPECT_EQ(mappings_of_buffers(), 0);
+  EXPECT_EQ(descriptors_of_buffers(), 0);
 }
 
 TEST_F(seqno_buffer_test, an_import_larger_than_the_file_is_refused) {

@@ -105,6 +105,36 @@ TEST_F(seqno_shared_fork_test, a_dead_peers_fences_stay_until_somebody_fails_the
   EXPECT_EQ(open->status(), -EOWNERDEAD);
 }
 
+TEST_F(seqno_shared_fork_test, a_peer_that_stalls_holds_up_its_own_fences_only) {
+  shared_word word;
+  const auto neighbour = word.on(word.buffer, 1);
+  const auto done = fence_at(word.timeline, 1);
+  const auto open = fence_at(word.timeline, 2);
+  open->enable_sw_signaling();
+  const pid_t peer = run_child([&] {
+    word.cell.value.store_release(1);
+    raise(SIGSTOP);
+    word.cell.value.store_release(2);
+    return 0;
+  });
+  int status = 0;
+  ASSERT_EQ(waitpid(peer, &status, WUNTRACED), peer);
+  ASSERT_TRUE(WIFSTOPPED(status));
+  EXPECT_TRUE(done->wait_until(far_away));
+  EXPECT_FALSE(open->wait_until(deadline_after(std::chrono::milliseconds{5})));
+  for (std::uint64_t n = 1; n <= 100; ++n) {
+    const auto fence = fence_at(neighbour, n);
+    fence->enable_sw_signaling();
+    seqno_timeline_advance(*neighbour, n);
+    ASSERT_TRUE(fence->wait_until(far_away));
+  }
+  EXPECT_FALSE(open->is_signaled());
+  kill(peer, SIGCONT);
+  EXPECT_TRUE(open->wait_until(deadline_after(std::chrono::seconds{60})));
+  EXPECT_EQ(open->status(), 1);
+  EXPECT_EQ(end_of(peer), 0);
+}
+
 /// The peer says that nobody waits, so that our own producer does not ring.
 TEST_F(seqno_shared_fork_test, a_ring_that_a_peer_has_suppressed_is_not_relied_on) {
   shared_word word;

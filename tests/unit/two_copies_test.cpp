@@ -5,6 +5,13 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
 #include "interlock/interlock.hpp"
 #include "interlock_platform/doorbell.hpp"
 #include "modules/second_copy_static.hpp"
@@ -22,7 +29,8 @@ class two_copies : public testing::Test {
     interrupts = symbol<decltype(&second_copy_interrupts)>("second_copy_interrupts");
     read = symbol<decltype(&second_copy_read)>("second_copy_read");
     shutdown_copy = symbol<decltype(&second_copy_shutdown)>("second_copy_shutdown");
-    ASSERT_TRUE(run && interrupts && read && shutdown_copy);
+    start_timer = symbol<decltype(&second_copy_start_timer)>("second_copy_start_timer");
+    ASSERT_TRUE(run && start_timer && interrupts && read && shutdown_copy);
   }
   void TearDown() override { unload(); }
 
@@ -38,6 +46,7 @@ class two_copies : public testing::Test {
   }
 
   decltype(&second_copy_run) run = nullptr;
+  decltype(&second_copy_start_timer) start_timer = nullptr;
   decltype(&second_copy_interrupts) interrupts = nullptr;
   decltype(&second_copy_read) read = nullptr;
   decltype(&second_copy_shutdown) shutdown_copy = nullptr;
@@ -87,6 +96,54 @@ TEST_F(two_copies, contexts_are_counted_by_each) {
   guard g{no_preempt};
   EXPECT_TRUE(in_atomic());
   read([](void*) { EXPECT_TRUE(in_atomic()); }, nullptr);
+}
+
+/// What a library can leave behind in its process.
+struct belongings {
+  std::vector<std::string> threads;
+  std::vector<int> signals;  ///< with a handler
+  std::size_t descriptors = 0;
+
+  [[nodiscard]] bool has_thread(const char* name) const {
+    return std::find(threads.begin(), threads.end(), name) != threads.end();
+  }
+};
+
+belongings look_around() {
+  belongings found;
+  for (const auto& thread : std::filesystem::directory_iterator{"/proc/self/task"}) {
+    std::string name;
+    std::ifstream{thread.path() / "comm"} >> name;
+    found.threads.push_back(name);
+  }
+  std::sort(found.threads.begin(), found.threads.end());
+  for (int number = 1; number <= SIGRTMAX; ++number) {
+    struct sigaction action {};
+    if (sigaction(number, nullptr, &action) == 0 && action.sa_handler != SIG_DFL &&
+        action.sa_handler != SIG_IGN) {
+      found.signals.push_back(number);
+    }
+  }
+  for ([[maybe_unused]] const auto& fd : std::filesystem::directory_iterator{"/proc/self/fd"}) {
+    ++found.descriptors;
+  }
+  return found;
+}
+
+TEST_F(two_copies, one_that_is_unloaded_without_shutdown_leaves_nothing) {
+  const belongings before = look_around();
+  EXPECT_GT(run(), 0);
+  EXPECT_EQ(start_timer(), 0);
+  const belongings amid = look_around();
+  EXPECT_TRUE(amid.has_thread("ilk-irq"));
+  EXPECT_TRUE(amid.has_thread("ilk-rcu"));
+  EXPECT_GT(amid.signals.size(), before.signals.size());
+  EXPECT_GT(amid.descriptors, before.descriptors);
+  unload();
+  const belongings after = look_around();
+  EXPECT_EQ(after.threads, before.threads);
+  EXPECT_EQ(after.signals, before.signals);
+  EXPECT_EQ(after.descriptors, before.descriptors);
 }
 
 TEST_F(two_copies, one_can_be_unloaded_and_the_other_goes_on) {

@@ -86,7 +86,7 @@ INTERLOCK_API void job_ring_cancel(job_ring& ring, error e) noexcept;
 job_ring_statistics(const job_ring& ring) noexcept;
 /// No submits from now on (no_such_device); cancels what is there (operation_canceled). The
 /// device's thread goes on until `job_ring_closed`.
-/// Context: task, may sleep.
+/// Context: task.
 INTERLOCK_API void job_ring_close(job_ring& ring) noexcept;
 /// True in a child of fork: the device's thread does not exist here. Context: any.
 [[nodiscard]] INTERLOCK_API bool job_ring_is_orphan(const job_ring& ring) noexcept;

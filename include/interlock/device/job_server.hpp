@@ -29,6 +29,7 @@ struct job_server;
 /// Cancels what is queued, waits for what runs, ends the thread, frees. In a child of fork it only
 /// frees. Context: task, may sleep.
 INTERLOCK_API void destroy_job_server(job_server* server) noexcept;
+/// Context: any.
 [[nodiscard]] INTERLOCK_API job_ring& job_server_ring(job_server& server) noexcept;
 
 /// For `perform`: sleeps until `until`; false at once if the job is cancelled.
