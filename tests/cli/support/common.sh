@@ -56,6 +56,11 @@ expect_content() { # expect_content <file.zst> <original>
   zstd -q -d -c "$1" | cmp -s - "$2" || fail "$1 is not $2"
 }
 
+# For what runs under strace: LeakSanitizer cannot stop threads that are traced already. No more than that.
+without_leak_check() {
+  ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" "$@"
+}
+
 now() { # in ms
   awk '{ printf "%d", $1 * 1000 }' /proc/uptime
 }
