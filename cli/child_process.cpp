@@ -44,25 +44,38 @@ int start(const std::vector<std::string>& words, const sigset_t& mask, ::pid_t& 
   return code;
 }
 
+/// Until the child has ended. It stays a zombie: its number is not free for another process.
+void wait_for_end(::pid_t child) noexcept {
+  ::siginfo_t ended{};
+  while (::waitid(P_PID, static_cast<::id_t>(child), &ended, WEXITED | WNOWAIT) != 0 &&
+         errno == EINTR) {
+  }
+}
+
 }  // namespace
 
+void child_watch::kill_now() const noexcept {
+  const ::pid_t child = child_.load();
+  if (child == 0) return;
+  ::kill(child, SIGKILL);
+  wait_for_end(child);
+}
+
 maybe_failure run_child(const std::vector<std::string>& words, termination& signals,
-                        termination::action& at_signal, child_usage& usage) {
+                        termination::action& at_signal, child_watch& watch, child_usage& usage) {
   const deadline begin = monotonic_clock::now();
   ::pid_t child = -1;
   if (const int code = start(words, signals.inherited_mask(), child); code != 0) {
     return fail("cannot run {}: {}", words[0], describe_error(static_cast<error>(code)));
   }
+  watch.child_.store(child);
   at_signal.set_cancel([child] { ::kill(child, SIGTERM); });
   int status = 0;
   struct rusage used {};
-  // The number must not be free for another process while it may be killed.
-  ::siginfo_t ended{};
-  while (::waitid(P_PID, static_cast<::id_t>(child), &ended, WEXITED | WNOWAIT) != 0 &&
-         errno == EINTR) {
-  }
+  wait_for_end(child);
   const deadline end = monotonic_clock::now();
-  at_signal.set_cancel(nullptr);
+  watch.child_.store(0);
+  at_signal.set_cancel(nullptr);  // and on return nobody is about to kill it
   while (::wait4(child, &status, 0, &used) < 0 && errno == EINTR) {
   }
   if (signals.caught() != 0) return fail("interrupted");

@@ -3,6 +3,9 @@
 
 /// Another program, run to its end and measured.
 
+#include <sys/types.h>
+
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -17,9 +20,23 @@ struct child_usage {
   std::size_t peak_bytes = 0;
 };
 
+/// The child that runs now, for the end of the program without an unwinding: it must not outlive us.
+class child_watch {
+ public:
+  /// Kills it, and waits until it is gone. As the `abandon` of a termination::action.
+  void kill_now() const noexcept;
+
+ private:
+  friend maybe_failure run_child(const std::vector<std::string>& words, termination& signals,
+                                 termination::action& at_signal, child_watch& watch,
+                                 child_usage& usage);
+  std::atomic<::pid_t> child_{0};
+};
+
 /// Runs `words` (the first is a path) with standard output thrown away. A signal to us goes on to
 /// it.
 [[nodiscard]] maybe_failure run_child(const std::vector<std::string>& words, termination& signals,
-                                      termination::action& at_signal, child_usage& usage);
+                                      termination::action& at_signal, child_watch& watch,
+                                      child_usage& usage);
 
 }  // namespace interlock::cli

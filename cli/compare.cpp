@@ -154,7 +154,11 @@ maybe_failure compare_with_zstd(const compress_options& options, const input_fil
     return fail("--compare needs the program zstd (Debian: apt-get install zstd)");
   if (!input.size()) return fail("--compare needs a file that can be read many times");
   scratch_folder folder;
-  termination::action at_signal{signals, [&folder] { folder.remove(); }};
+  child_watch child;
+  termination::action at_signal{signals, [&] {
+                                  child.kill_now();
+                                  folder.remove();
+                                }};
   if (auto problem = folder.open()) return problem;
 
   contestant ours = make_ours(options, folder.file("ours.zst"));
@@ -166,7 +170,7 @@ maybe_failure compare_with_zstd(const compress_options& options, const input_fil
     }
     for (contestant* const next : {&ours, &theirs}) {
       child_usage usage;
-      if (auto problem = run_child(next->words, signals, at_signal, usage)) return problem;
+      if (auto problem = run_child(next->words, signals, at_signal, child, usage)) return problem;
       if (round != 0) next->runs.push_back(usage);
     }
   }

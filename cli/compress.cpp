@@ -32,6 +32,8 @@ class session {
       : options_{options}, signals_{signals} {}
 
   [[nodiscard]] maybe_failure run();
+  /// The output has its name; what came later was cut short.
+  [[nodiscard]] bool has_output() const noexcept { return !columns_.empty(); }
 
  private:
   [[nodiscard]] maybe_failure prepare();
@@ -164,10 +166,15 @@ void session::report() const {
 
 int compress(compress_options options, termination& signals) {
   auto problem = complete(options);
-  if (!problem) problem = session{options, signals}.run();
+  bool has_output = false;
+  if (!problem) {
+    session work{options, signals};
+    problem = work.run();
+    has_output = work.has_output();
+  }
   if (const int number = signals.caught(); number != 0) {
-    fmt::print(stderr, "interlock: ended by signal {}: '{}' was not written\n", number,
-               options.output);
+    fmt::print(stderr, "interlock: ended by signal {}: '{}' was {}\n", number, options.output,
+               has_output ? "written before" : "not written");
     return exit_status::signal_base + number;
   }
   if (!problem) return exit_status::success;

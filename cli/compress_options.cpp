@@ -134,7 +134,9 @@ void add_compress_options(CLI::App& verb, compress_options& options) {
                   "A file, or - for standard input (the compiler's own cc1plus)")
       ->option_text(" ");
   verb.add_option("-o,--output", options.output,
-                  "A file, or - for standard output (the input's name and .zst)")
+                  "A file, or - for standard output (the input's name and .zst, in this\n"
+                  "directory; without INPUT, interlock-cc1plus.zst in $TMPDIR or /tmp,\n"
+                  "which may be there already and is replaced)")
       ->option_text("FILE");
   verb.add_flag("-f,--force", options.force, "Replace the output; write to a terminal");
   verb.add_flag("-Q,--quiet", options.quiet, "Print errors only");

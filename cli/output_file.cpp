@@ -100,13 +100,29 @@ maybe_failure output_file::commit() {
     }
     hidden_ = name;
   }
-  if (::rename(hidden_.c_str(), name_.c_str()) != 0) {
+  if (!rename_hidden()) {
     const int code = errno;
     discard();
     return cannot_write(name_, code);
   }
   hidden_.clear();
   return {};
+}
+
+/// False: see errno. Unless it may replace, it refuses by itself a file that has appeared meanwhile.
+bool output_file::rename_hidden() noexcept {
+  if (!replace_) {
+    if (::renameat2(AT_FDCWD, hidden_.c_str(), AT_FDCWD, name_.c_str(), RENAME_NOREPLACE) == 0) {
+      return true;
+    }
+    // File systems that know no such flag can look only.
+    if (errno != EINVAL && errno != ENOSYS) return false;
+    if (::access(name_.c_str(), F_OK) == 0) {
+      errno = EEXIST;
+      return false;
+    }
+  }
+  return ::rename(hidden_.c_str(), name_.c_str()) == 0;
 }
 
 void output_file::discard() noexcept {

@@ -40,6 +40,7 @@ class output_file {
 
  private:
   [[nodiscard]] maybe_failure open_stream(bool replace);
+  [[nodiscard]] bool rename_hidden() noexcept;
   [[nodiscard]] maybe_failure open_hidden(mode_t mode);
   [[nodiscard]] std::string hidden_name() const;
 

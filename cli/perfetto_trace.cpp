@@ -16,7 +16,9 @@ namespace interlock::cli {
 
 namespace {
 
-// Field numbers of perfetto/trace/trace_packet.proto and track_event.proto.
+// Field numbers of perfetto's protos/perfetto/trace: trace.proto, trace_packet.proto, and, in
+// track_event/, track_descriptor.proto, process_descriptor.proto, track_event.proto and
+// debug_annotation.proto.
 namespace trace {
 constexpr protozero::pbf_tag_type packet = 1;
 }
@@ -65,8 +67,15 @@ class writer {
  private:
   void describe_process();
   void describe_track(std::size_t index);
+  void place_spans();
   void write_track(std::size_t index);
-  void begin_slice(std::uint64_t track, const run_record::span& span, deadline at);
+  /// A span and where its slice lies.
+  struct slice {
+    const run_record::span* span;
+    deadline begin;
+    deadline end;
+  };
+  void begin_slice(std::uint64_t track, const slice& s);
   void end_slice(std::uint64_t track, deadline at);
   /// Adds a packet; `fill` writes what it is about.
   template <class Fill>
@@ -91,9 +100,10 @@ class writer {
   std::string whole_;
   protozero::pbf_writer writer_{whole_};
   bool first_ = true;
-  /// How many waits for each fence are still to come: the last one ends its flow. An arrow is drawn
-  /// only for fences that somebody waited for.
-  std::map<key, std::size_t> waits_;
+  std::vector<std::vector<slice>> slices_;  ///< by track
+  /// The last slice that follows each fence: there its flow ends. The slice is a copy, told apart by
+  /// its span. A flow is drawn only for fences that somebody followed.
+  std::map<key, slice> last_;
 };
 
 void writer::describe_process() {
@@ -125,8 +135,9 @@ void add_number(protozero::pbf_writer& out, const char* name, std::int64_t value
   inner.add_int64(annotation::int_value, value);
 }
 
-void writer::begin_slice(std::uint64_t track, const run_record::span& span, deadline at) {
-  add_event(at, [&](protozero::pbf_writer& out) {
+void writer::begin_slice(std::uint64_t track, const slice& s) {
+  const run_record::span& span = *s.span;
+  add_event(s.begin, [&](protozero::pbf_writer& out) {
     out.add_enum(event::type, event::slice_begin);
     out.add_uint64(event::track_uuid, track);
     out.add_string(event::categories, span.makes.context != 0 ? "job" : "submitter");
@@ -136,12 +147,12 @@ void writer::begin_slice(std::uint64_t track, const run_record::span& span, dead
       add_number(out, "context", static_cast<std::int64_t>(span.makes.context));
       add_number(out, "seqno", static_cast<std::int64_t>(span.makes.seqno));
       add_number(out, span.bytes < 0 ? "error" : "bytes", span.bytes);
-      if (waits_.contains({span.makes.context, span.makes.seqno})) {
+      if (last_.contains({span.makes.context, span.makes.seqno})) {
         out.add_fixed64(event::flow_ids, flow_id(span.makes));
       }
     }
     for (const fence_key& fence : span.follows) {
-      const bool last = --waits_[{fence.context, fence.seqno}] == 0;
+      const bool last = last_.at({fence.context, fence.seqno}).span == &span;
       out.add_fixed64(last ? event::terminating_flow_ids : event::flow_ids, flow_id(fence));
     }
   });
@@ -154,25 +165,34 @@ void writer::end_slice(std::uint64_t track, deadline at) {
   });
 }
 
+void writer::place_spans() {
+  for (const auto& track : record_.tracks) {
+    auto& slices = slices_.emplace_back();
+    deadline end = deadline::min();
+    for (const run_record::span& span : track.spans) {
+      // A device that works on several jobs at once completes them in order: a slice begins where
+      // it became the oldest, since slices of a track must not overlap.
+      const deadline begin = std::max(span.begin, end);
+      end = std::max(span.end, begin);
+      slices.push_back({&span, begin, end});
+      for (const fence_key& fence : span.follows) {
+        const auto [at, added] = last_.try_emplace({fence.context, fence.seqno}, slices.back());
+        if (!added && at->second.begin <= begin) at->second = slices.back();
+      }
+    }
+  }
+}
+
 void writer::write_track(std::size_t index) {
   const std::uint64_t uuid = first_track_uuid + index;
-  deadline end = deadline::min();
-  for (const run_record::span& span : record_.tracks[index].spans) {
-    // A device that works on several jobs at once completes them in order: a slice begins where it
-    // became the oldest, since slices of a track must not overlap.
-    const deadline begin = std::max(span.begin, end);
-    end = std::max(span.end, begin);
-    begin_slice(uuid, span, begin);
-    end_slice(uuid, end);
+  for (const slice& s : slices_[index]) {
+    begin_slice(uuid, s);
+    end_slice(uuid, s.end);
   }
 }
 
 std::string writer::write() {
-  for (const auto& track : record_.tracks) {
-    for (const auto& span : track.spans) {
-      for (const fence_key& fence : span.follows) ++waits_[{fence.context, fence.seqno}];
-    }
-  }
+  place_spans();
   describe_process();
   for (std::size_t i = 0; i < record_.tracks.size(); ++i) describe_track(i);
   // Packets need no order among tracks.

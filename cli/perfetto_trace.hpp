@@ -2,7 +2,8 @@
 #pragma once
 
 /// A run as a Perfetto trace (TrackEvent protobuf), for https://ui.perfetto.dev: one track per
-/// timeline, one slice per job, one flow arrow per fence from who signals it to who waited for it.
+/// timeline and one of the submitting thread, one slice per job, one flow per fence: from the job that
+/// signals it through everything that could not begin without it, in order of time.
 
 #include <string>
 

@@ -146,6 +146,7 @@ maybe_failure pipeline::finish_stream() {
     owner.write_offset_ += bytes.size();
     return 0;
   };
+  const deadline begin = monotonic_clock::now();
   auto fence = write_queue_->submit(last_write_);
   if (!fence) return fail("cannot submit the end of the stream: {}", describe_error(fence.error()));
   // A consumer of a pipe may take its time.
@@ -158,6 +159,13 @@ maybe_failure pipeline::finish_stream() {
   if (status < 0) {
     return fail("cannot write '{}': {}", output_.name(),
                 describe_error(from_negative_errno(status)));
+  }
+  if (options_.record != nullptr) {
+    const std::uint64_t chunks = progress_.chunks.load(std::memory_order_relaxed);
+    const deadline end = monotonic_clock::now();
+    note_submitter("submit the end, wait for it", chunks, begin, end, {});
+    note_job("end of stream", stage::write, 0, chunks, last_write_, **fence, {});
+    note_submitter("retire the end", chunks, end, monotonic_clock::now(), {key_of(**fence)});
   }
   progress_.bytes_out.store(write_offset_, std::memory_order_relaxed);
   return {};

@@ -87,6 +87,7 @@ class pipeline {
     job jobs[3];
     ref_ptr<dma_fence> fences[3];
     deadline submitted{};
+    std::vector<fence_key> follows[3];  ///< what each job waits for; if it is recorded
 
     [[nodiscard]] job& at(stage s) noexcept { return jobs[static_cast<unsigned>(s)]; }
     [[nodiscard]] ref_ptr<dma_fence>& fence(stage s) noexcept {
@@ -123,6 +124,10 @@ class pipeline {
   [[nodiscard]] maybe_failure wait_for(slot& s);
   [[nodiscard]] bool wait_quietly(dma_fence& fence, deadline until) noexcept;
   void note_chunk(slot& s);
+  void note_job(std::string name, stage which, unsigned device, std::uint64_t chunk,
+                const job& work, const dma_fence& fence, std::vector<fence_key> follows);
+  void note_submitter(std::string name, std::uint64_t chunk, deadline begin, deadline end,
+                      std::vector<fence_key> follows);
   [[nodiscard]] failure explain(slot& s);
   [[nodiscard]] failure explain_overdue(slot& s);
   [[nodiscard]] std::string settle(std::uint64_t first, std::uint64_t end);

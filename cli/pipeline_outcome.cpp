@@ -9,8 +9,6 @@ namespace {
 constexpr ktime settle_time = std::chrono::milliseconds{250};
 constexpr stage all_stages[] = {stage::read, stage::compress, stage::write};
 
-fence_key key_of(const dma_fence& fence) { return {fence.context, fence.seqno}; }
-
 std::string describe_fence(const dma_fence& fence) {
   char text[160];
   return {text, fence.describe(text, sizeof text)};
@@ -52,16 +50,12 @@ maybe_failure pipeline::retire(std::uint64_t chunk) {
   if (auto problem = wait_for(s)) return problem;
   if (stop_.load_acquire() != 0) return fail("interrupted");
   if (traced) {
+    const deadline end = monotonic_clock::now();
+    if (!done) note_submitter(fmt::format("wait for chunk {}", chunk), chunk, begin, end, {});
     note_chunk(s);
-    if (!done) {
-      options_.record->tracks[0].spans.push_back({fmt::format("wait for slot {}", chunk),
-                                                  begin,
-                                                  monotonic_clock::now(),
-                                                  chunk,
-                                                  0,
-                                                  {},
-                                                  {key_of(*s.fence(stage::write))}});
-    }
+    // The arrow of the write fence: an arrow into the wait would begin after its end.
+    note_submitter(fmt::format("retire {}", chunk), chunk, end, monotonic_clock::now(),
+                   {key_of(*s.fence(stage::write))});
   }
   if (s.fence(stage::write)->status() < 0) return explain(s);
 
@@ -145,21 +139,25 @@ void pipeline::drain(std::uint64_t first, std::uint64_t end) noexcept {
 /// Writes the jobs of a chunk into the record.
 void pipeline::note_chunk(slot& s) {
   for (const stage which : all_stages) {
-    const std::size_t track = which == stage::read       ? 1
-                              : which == stage::compress ? 2 + s.device
-                                                         : 2 + options_.devices;
-    const job& work = s.at(which);
-    run_record::span span{fmt::format("chunk {}", s.chunk),
-                          work.started,
-                          work.finished,
-                          s.chunk,
-                          work.result,
-                          key_of(*s.fence(which)),
-                          {}};
-    if (which == stage::compress) span.follows.push_back(key_of(*s.fence(stage::read)));
-    if (which == stage::write) span.follows.push_back(key_of(*s.fence(stage::compress)));
-    options_.record->tracks[track].spans.push_back(std::move(span));
+    note_job(fmt::format("chunk {}", s.chunk), which, s.device, s.chunk, s.at(which),
+             *s.fence(which), std::move(s.follows[static_cast<unsigned>(which)]));
   }
+}
+
+void pipeline::note_job(std::string name, stage which, unsigned device, std::uint64_t chunk,
+                        const job& work, const dma_fence& fence, std::vector<fence_key> follows) {
+  const std::size_t track = which == stage::read       ? 1
+                            : which == stage::compress ? 2 + device
+                                                       : 2 + options_.devices;
+  options_.record->tracks[track].spans.push_back({std::move(name), work.started, work.finished,
+                                                  chunk, work.result, key_of(fence),
+                                                  std::move(follows)});
+}
+
+void pipeline::note_submitter(std::string name, std::uint64_t chunk, deadline begin, deadline end,
+                              std::vector<fence_key> follows) {
+  options_.record->tracks[0].spans.push_back(
+      {std::move(name), begin, end, chunk, 0, {}, std::move(follows)});
 }
 
 }  // namespace interlock::cli

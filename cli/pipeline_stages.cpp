@@ -76,7 +76,13 @@ maybe_failure pipeline::submit(slot& s, stage which) {
       work.waits[1] = slot_of(s.chunk - 1).fence(stage::write);
     }
   }
-  const bool traced = options_.record != nullptr;
+  if (options_.record != nullptr) {
+    auto& follows = s.follows[static_cast<unsigned>(which)];
+    follows.clear();
+    for (const auto& wait : work.waits) {
+      if (wait) follows.push_back(key_of(*wait));
+    }
+  }
   s.submitted = monotonic_clock::now();
   auto fence = queue_of(s, which).submit(work);
   if (!fence) {
@@ -84,14 +90,14 @@ maybe_failure pipeline::submit(slot& s, stage which) {
   }
   if (options_.arm_all) (*fence)->enable_sw_signaling();
   s.fence(which) = std::move(*fence);
-  if (traced) {
-    options_.record->tracks[0].spans.push_back({fmt::format("submit {}", s.chunk),
-                                                s.submitted,
-                                                monotonic_clock::now(),
-                                                s.chunk,
-                                                0,
-                                                {},
-                                                {}});
+  if (options_.record != nullptr) {
+    // With `link_style::wait` it is this thread that has waited for the stage before.
+    std::vector<fence_key> follows;
+    if (options_.link == link_style::wait && which != stage::read) {
+      follows = {key_of(*s.fence(which == stage::compress ? stage::read : stage::compress))};
+    }
+    note_submitter(fmt::format("submit {}", s.chunk), s.chunk, s.submitted, monotonic_clock::now(),
+                   std::move(follows));
   }
   return {};
 }

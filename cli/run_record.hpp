@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "interlock/dma_fence.hpp"
 #include "interlock/time.hpp"
 
 namespace interlock::cli {
@@ -17,6 +18,9 @@ struct fence_key {
   std::uint64_t context = 0;
   std::uint64_t seqno = 0;
 };
+[[nodiscard]] inline fence_key key_of(const dma_fence& fence) noexcept {
+  return {fence.context, fence.seqno};
+}
 
 struct run_record {
   struct span {
@@ -26,7 +30,7 @@ struct run_record {
     std::uint64_t chunk = 0;
     std::int64_t bytes = 0;          ///< of jobs; or -errno
     fence_key makes{};               ///< context 0: none
-    std::vector<fence_key> follows;  ///< what it waited for
+    std::vector<fence_key> follows;  ///< what it could not begin without
   };
   struct track {
     std::string name;

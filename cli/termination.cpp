@@ -16,8 +16,9 @@ namespace interlock::cli {
 
 namespace {
 
-/// A signal ends the program within a second: this much is for an orderly end.
-constexpr int grace_ms = 800;
+/// A signal ends the program within a second: this much is for an orderly end. The rest is for a
+/// machine that is busy, and for a kernel that takes down gigabytes.
+constexpr int grace_ms = 500;
 
 bool is_ignored(int number) noexcept {
   struct sigaction now {};

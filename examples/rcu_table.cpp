@@ -14,6 +14,8 @@ namespace {
 
 using namespace interlock;
 
+constexpr unsigned destinations = 100, buckets = 16;
+
 struct route {
   unsigned destination;
   unsigned port;
@@ -26,7 +28,7 @@ class routing_table {
   /// Any context, a signal handler included. Waits for nobody.
   bool find_port(unsigned destination, unsigned& port) const {
     const guard reader{rcu};
-    for (const route* r = rcu_dereference(bucket_of(destination)); r != nullptr;
+    for (const route* r = rcu_dereference(buckets_[destination % buckets]); r != nullptr;
          r = rcu_dereference(r->next)) {
       if (r->destination != destination) continue;
       port = r->port;  // copied out: after the section *r may be gone
@@ -60,11 +62,6 @@ class routing_table {
   }
 
  private:
-  static constexpr unsigned buckets = 16;
-
-  const rcu_pointer<route>& bucket_of(unsigned destination) const {
-    return buckets_[destination % buckets];
-  }
   route* next_of(const route& r) const {
     return rcu_dereference_protected(r.next, lock_.is_locked());
   }
@@ -82,22 +79,15 @@ class routing_table {
   rcu_pointer<route> buckets_[buckets];
 };
 
-constexpr unsigned destinations = 100;
-
 }  // namespace
 
 int main() {
   static routing_table table;
   static atomic<bool> stop{false};
-  for (unsigned d = 0; d < destinations; ++d) {
-    if (!table.set_port(d, d)) return EXIT_FAILURE;
-  }
-
   // Ports of a destination are always equal to it, modulo the number of destinations.
   const auto look_up = [] {
-    unsigned wrong = 0, found = 0;
+    unsigned wrong = 0, found = 0, port = 0;
     for (unsigned d = 0; !stop.load_relaxed(); d = (d + 1) % destinations) {
-      unsigned port = 0;
       if (!table.find_port(d, port)) continue;
       ++found;
       if (port % destinations != d) ++wrong;
@@ -120,8 +110,8 @@ int main() {
   for (unsigned d = 0; d < destinations; ++d) (void)table.erase(d);
   rcu_barrier();  // every route has been deleted
   const rcu_statistics s = rcu_get_statistics();
-  std::printf("%lu routes were deleted after %lu grace periods\n",
-              static_cast<unsigned long>(s.callbacks_invoked),
-              static_cast<unsigned long>(s.grace_periods));
+  const auto number = [](auto n) { return static_cast<unsigned long>(n); };
+  std::printf("%lu routes were deleted after %lu grace periods\n", number(s.callbacks_invoked),
+              number(s.grace_periods));
   return status;
 }

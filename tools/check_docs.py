@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles every C++ block of the documentation, and follows every relative link.
+"""Compiles every C++ block of the documentation, follows every relative link, and sees that the
+examples are short.
 
   tools/check_docs.py COMPILER [FLAG...]    e.g. g++ -Iinclude -Iplatforms/native/include
 
 A block that defines main() is a program of its own. Any other block marked `cpp` is compiled after
 `#include <interlock/interlock.hpp>` and `using namespace interlock;`: at namespace scope, or, if
 the info string says `cpp body`, inside a function.
+
+Each program in examples/ has a page beside it, a row in examples/README.md, and a page's worth of
+lines; and the wrapper that examples/wrap_cqe.cpp shows (from `// --- the wrapper` to the next
+`// ---`) has less than 40.
 """
 import pathlib
 import re
@@ -15,6 +20,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+EXAMPLE_LINES = 120
+WRAPPER_LINES = 39
 PRELUDE = "#include <interlock/interlock.hpp>\nusing namespace interlock;\n"
 
 
@@ -56,10 +63,35 @@ def dead_links(path):
             yield f"{path.relative_to(ROOT)}: link to {target}, which is not there"
 
 
+def bad_examples():
+    index = (ROOT / "examples/README.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.md\) \|", index, re.M)
+    names = set()
+    for source in sorted(ROOT.glob("examples/*.cpp")):
+        name = source.stem
+        names.add(name)
+        where = f"examples/{source.name}"
+        if not source.with_suffix(".md").exists():
+            yield f"{where}: has no page {name}.md"
+        if (name, name) not in rows:
+            yield f"{where}: has no row in examples/README.md"
+        lines = len(source.read_text().splitlines())
+        if lines > EXAMPLE_LINES:
+            yield f"{where}: {lines} lines; a page is {EXAMPLE_LINES}"
+    for name, target in rows:
+        if name not in names or target != name:
+            yield f"examples/README.md: the row of {name} leads to {target}, and there is no such program"
+    text = (ROOT / "examples/wrap_cqe.cpp").read_text()
+    wrapper = re.search(r"^// --- the wrapper\b[^\n]*\n(.*?)^// --- ", text, re.S | re.M)
+    lines = len(wrapper.group(1).strip().splitlines()) if wrapper else 0
+    if not 0 < lines <= WRAPPER_LINES:
+        yield f"examples/wrap_cqe.cpp: the wrapper has {lines} lines, not 1 to {WRAPPER_LINES}"
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    failures, count = [], 0
+    failures, count = list(bad_examples()), 0
     for path in documents():
         failures += dead_links(path)
         for line, info, code in blocks(path):

@@ -10,7 +10,7 @@ Rules:
   listed   every public header is in layers.txt, every entry of layers.txt exists, basenames are unique
   private  cli, examples, bench and conformance use public headers only; providers do not include each other
   os       operating system headers stand in platforms, providers, cli, tests, examples and bench only
-  vendor   a vendor's header stands in its own provider (and in bench, where it is the peer)
+  vendor   a vendor's header stands in its own provider; in bench it is the peer, in examples what a user has
   heavy    public headers and the core stay clear of <iostream>, <functional>, <thread>, <mutex> and their like;
            an adapter to such a header bears its name (stop_token.hpp)
   if       no preprocessor conditional in include/interlock and src, except those in preprocessor_allowlist.txt
@@ -181,7 +181,7 @@ class Tree:
             if core and name in HEAVY_HEADERS and path != f"include/interlock/{name}.hpp":
                 self.breach("heavy", path, line, f"<{name}> is kept out of the core")
             for vendor, provider in VENDOR_HEADERS.items():
-                if name.startswith(vendor) and part[:2] != ["providers", provider] and part[0] != "bench":
+                if name.startswith(vendor) and part[:2] != ["providers", provider] and part[0] not in ("bench", "examples"):
                     self.breach("vendor", path, line, f"<{name}> belongs into providers/{provider}")
             return
         mine, theirs = self.layer(path), self.layer(target)

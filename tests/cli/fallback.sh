@@ -22,7 +22,7 @@ forbidden() { # forbidden <errno> <argument>...
   code=$1
   shift
   # shellcheck disable=SC2086
-  timeout 60 strace -f -qq -o strace.log -e trace=io_uring_setup -e inject=io_uring_setup:error="$code" \
+  without_leak_check timeout 60 strace -f -qq -o strace.log -e trace=io_uring_setup -e inject=io_uring_setup:error="$code" \
     ${INTERLOCK_LAUNCHER-} "$INTERLOCK" "$@"
 }
 for code in EPERM ENOSYS; do

@@ -21,6 +21,17 @@ for link in memory callback; do
   expect_only in
 done
 
+# A second at most, from the very start.
+timed_failure() {
+  begin=$(now)
+  # shellcheck disable=SC2086
+  expect_status 1 $run --inject "$1"
+  took=$(($(now) - begin))
+}
+within_a_second 'an injected error of a device' timed_failure error:device=1,chunk=1
+within_a_second 'an injected error of a read' timed_failure error:device=read,chunk=1
+within_a_second 'an injected error of a write' timed_failure error:device=write,chunk=1
+
 # shellcheck disable=SC2086
 {
   expect_status 1 $run --link wait --inject error:device=1,chunk=40

@@ -10,7 +10,7 @@ make_file in 2000000
 for link in memory callback wait; do
   for provider in auto pread; do
     expect_status 0 compress in -f --chunk-size 64KiB -d 2 --link $link --provider $provider --trace trace
-    python3 "$checker" trace 2 31 >said 2>&1 || fail "--link $link --provider $provider: $(tail -n 1 said)"
+    python3 "$checker" trace 2 31 $link >said 2>&1 || fail "--link $link --provider $provider: $(tail -n 1 said)"
     cat said
   done
 done

@@ -56,6 +56,30 @@ expect_content() { # expect_content <file.zst> <original>
   zstd -q -d -c "$1" | cmp -s - "$2" || fail "$1 is not $2"
 }
 
+# For what runs under strace: LeakSanitizer cannot stop threads that are traced already. No more than that.
+without_leak_check() {
+  ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" "$@"
+}
+
+now() { # in ms
+  awk '{ printf "%d", $1 * 1000 }' /proc/uptime
+}
+# within_a_second <what> <command>...: the command leaves in $took the ms that count. The best of three runs does: the
+# promise is the program's, and the machine may be busy. INTERLOCK_SECOND_MS: more, for what a sanitizer slows down.
+within_a_second() {
+  what=$1
+  shift
+  best=
+  took=
+  for _ in 1 2 3; do
+    "$@"
+    if [ -z "$best" ] || [ "$took" -lt "$best" ]; then best=$took; fi
+    [ "$best" -gt "${INTERLOCK_SECOND_MS:-1000}" ] || break
+  done
+  echo "$what: $best ms"
+  [ "$best" -le "${INTERLOCK_SECOND_MS:-1000}" ] || fail "$what: took $best ms"
+}
+
 number_of() { # number_of <label> [<file>]: the first number of that row of the table
   sed -n "s/^ *$1  *\([0-9][0-9 ]*[0-9]\|[0-9]\).*/\1/p" "${2-out}" | tr -d ' ' | head -n 1
 }
