@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ctime>
+
 #include "interlock/hrtimer.hpp"
 #include "interlock/irq_work.hpp"
 #include "interlock/smp.hpp"
@@ -262,6 +264,41 @@ TEST_F(irq_fork, a_raise_survives_a_full_queue_of_signals) {
     if (setrlimit(RLIMIT_SIGPENDING, &before) != 0) return 5;
     if (!eventually([&] { return runs.load_acquire() == 1; })) return 6;
     return 0;
+  }));
+}
+
+/// How much processor time the process takes while the OS refuses a ring: that of looking a
+/// thousand times a second, not that of a loop.
+TEST_F(irq_fork, refused_rings_are_not_repeated_in_a_busy_loop) {
+  EXPECT_TRUE(in_child([] {
+    completion up;
+    completion stop;
+    cpu_id sleeper = cpu_id::none;
+    kthread thread = interlock::test::start("sleeper", [&] {
+      sleeper = online_cpu().value_or(cpu_id::none);
+      up.complete();
+      stop.wait();
+    });
+    up.wait();
+    const auto line = make_line_on(sleeper);
+    counter runs{0};
+    const irq_action action = request(*line, [&] {
+      runs.fetch_add_release(1);
+      return irqreturn::handled;
+    });
+    struct rlimit before;
+    if (getrlimit(RLIMIT_SIGPENDING, &before) != 0) return 1;
+    const struct rlimit none { 0, before.rlim_max };
+    if (setrlimit(RLIMIT_SIGPENDING, &none) != 0) return 2;
+    raise_irq(*line);
+    const clock_t begin = clock();
+    (void)sleep_for(200ms);
+    const clock_t used = clock() - begin;
+    if (setrlimit(RLIMIT_SIGPENDING, &before) != 0) return 3;
+    if (!eventually([&] { return runs.load_acquire() == 1; })) return 4;
+    stop.complete();
+    thread.join();
+    return used < CLOCKS_PER_SEC / 20 ? 0 : 5;
   }));
 }
 
