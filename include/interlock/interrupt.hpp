@@ -45,7 +45,7 @@ struct irq_line_options {
   irq_kind kind = irq_kind::threaded;
   cpu_id target = cpu_id::none;  ///< asynchronous: which CPU; none: the caller's
   int fd = -1;                   ///< threaded: raised when readable; not owned; see ack_fd
-  bool ack_fd = true;            ///< the service CPU reads 8 bytes of `fd` before the handler
+  bool ack_fd = true;  ///< the service CPU reads 8 bytes of a readable `fd` before the handler
 };
 
 /// Makes a line. Context: task, may sleep.

@@ -106,6 +106,9 @@ void doorbell_entry() noexcept;
 void hold_interrupts_back() noexcept;
 void let_interrupts_go() noexcept;
 void nmi_entry() noexcept;
+/// Runs `function(argument)` in hardirq context before it returns, also where interrupts are off or
+/// in a handler. Context: any.
+void run_as_interrupt(void (*function)(void*), void* argument) noexcept;
 /// Runs `function(argument)` as an NMI would on this very CPU. Context: task.
 void run_as_nmi(void (*function)(void*), void* argument) noexcept;
 

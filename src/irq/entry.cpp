@@ -209,6 +209,29 @@ void nmi_entry() noexcept {
   }
 }
 
+void run_as_interrupt(void (*function)(void*), void* argument) noexcept {
+  if (in_hardirq()) {
+    function(argument);
+    return;
+  }
+  cpu_words& cpu = platform::this_cpu();
+  const std::uint32_t irqs_off = cpu.irqs_off.load_relaxed();
+  const location irqs_off_at = cpu.irqs_off_at;
+  cpu.irqs_off.store_relaxed(1);
+  barrier();
+  if (irqs_off == 0) cpu.irqs_off_at = location::current();
+  enter_context(cpu, hardirq_offset);
+  const handler_context context = enter_handler();
+  function(argument);
+  check_handler(context, "interrupt", "");
+  leave_context(cpu, hardirq_offset);
+  cpu.irqs_off_at = irqs_off_at;
+  barrier();
+  cpu.irqs_off.store_relaxed(irqs_off);
+  barrier();
+  replay();  // E2, and softirqs that the function raised
+}
+
 void run_as_nmi(void (*function)(void*), void* argument) noexcept {
   cpu_words& cpu = platform::this_cpu();
   enter_context(cpu, nmi_offset + hardirq_offset);

@@ -14,6 +14,9 @@
 ///       returned norestart the timer is not touched: it may be gone.
 ///   T3. The service CPU sleeps no longer than until the first expiry: whoever puts a timer in
 ///       front of the others wakes it.
+///   T4. One run of what is due is bounded, by `runs_max`, and a timer that restarts without having
+///       moved its expiry expires anew now, behind whatever else is due: so no timer keeps the
+///       service CPU from the others, nor from its lines.
 /// Contexts: functions run in hardirq context with interrupts off, without the lock.
 
 #include "interlock/hrtimer.hpp"
@@ -34,6 +37,7 @@ namespace {
 constexpr std::uint32_t armed_bit = 1u << 0;
 constexpr std::uint32_t posted_bit = 1u << 1;
 constexpr std::uint32_t void_bit = 1u << 2;
+constexpr unsigned runs_max = 64;
 
 constinit spinlock timers_lock;
 constinit hrtimer* first INTERLOCK_GUARDED_BY(timers_lock) = nullptr;
@@ -64,6 +68,7 @@ bool function_runs(const hrtimer& timer) noexcept INTERLOCK_REQUIRES(timers_lock
 void call(detail::cpu_descriptor& cpu, hrtimer& timer) noexcept
     INTERLOCK_REQUIRES(timers_lock) INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   cpu.running_timer = &timer;  // T2
+  const deadline expired = timer.expires;
   timers_lock.unlock(no_mask);
   const detail::handler_context context = detail::enter_handler();
   const hrtimer_restart end = timer.func(timer);
@@ -71,6 +76,7 @@ void call(detail::cpu_descriptor& cpu, hrtimer& timer) noexcept
   timers_lock.lock(no_mask);
   bool in_front = false;
   if (end == hrtimer_restart::restart && (timer.state & (armed_bit | void_bit)) == 0) {
+    if (timer.expires == expired) timer.expires = monotonic_clock::now();  // T4
     in_front = arm(timer);
   }
   cpu.running_timer = nullptr;
@@ -107,7 +113,10 @@ void run_due(irq_work&) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   detail::cpu_descriptor& cpu = *detail::this_descriptor();
   timers_lock.lock(no_mask);
   const deadline now = monotonic_clock::now();
-  while (first != nullptr && first->expires <= now) expire(cpu, *first);
+  // What is left is due still, and so comes in the next round.
+  for (unsigned runs = 0; runs < runs_max && first != nullptr && first->expires <= now; ++runs) {
+    expire(cpu, *first);
+  }
   timers_lock.unlock(no_mask);
   waiters.wake();
 }

@@ -55,8 +55,8 @@ irqreturn ask(irq_line& line, irq_access::control& action) noexcept {
   return irqreturn::handled;
 }
 
-void run_handlers(irq_line& line) noexcept {
-  if (line.fd >= 0 && line.ack_fd) (void)platform::drain_event_fd(line.fd);
+void run_handlers(irq_line& line, bool readable) noexcept {
+  if (readable && line.ack_fd) (void)platform::drain_event_fd(line.fd);
   bool claimed = false;
   for (auto* action = line.actions.load_seq_cst(); action != nullptr;  // [U4] pairs with [U1]
        action = action->next.load_seq_cst()) {                         // [U4] pairs with [U1]
@@ -69,7 +69,9 @@ void run_handlers(irq_line& line) noexcept {
 std::uint32_t begin(std::uint32_t state) noexcept {
   const std::uint32_t taken = state & ~bits::queued;
   if ((taken & bits::masked) != 0) return taken;  // whoever unmasks it queues it again
-  if ((taken & bits::pending) != 0) return (taken & ~bits::pending) | bits::in_progress;
+  if ((taken & bits::pending) != 0) {
+    return (taken & ~(bits::pending | bits::readable)) | bits::in_progress;
+  }
   if ((taken & bits::unarmed) != 0) return (taken & ~bits::unarmed) | bits::in_progress;
   return taken;
 }
@@ -86,7 +88,7 @@ void run_line(cpu_node& node, bool gone) noexcept {
   const line_change run = change(line, begin);  // [R2] pairs with [R1]; [U4] with [U1]
   if ((run.after & bits::in_progress) != 0) {
     if ((run.before & bits::pending) != 0) {
-      run_handlers(line);
+      run_handlers(line, (run.before & bits::readable) != 0);
     } else {
       rearm_descriptor(line.fd, line.number);
     }
@@ -152,7 +154,7 @@ void descriptor_is_ready(std::uint64_t cookie) noexcept {
   if (found == nullptr) return;  // its last reference was dropped while the event was on its way
   found->raised.fetch_add_relaxed(1);
   (void)change(*found, [](std::uint32_t state) {  // [R1] pairs with [R2]
-    return state | bits::pending | bits::unarmed;
+    return state | bits::pending | bits::unarmed | bits::readable;
   });
   intrusive_put(*found);
 }

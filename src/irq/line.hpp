@@ -12,6 +12,8 @@
 /// | 3     | shut down   | there is no handler                                                   |
 /// | 4     | unarmed     | the poller does not watch the descriptor: to be armed again           |
 /// | 5     | cut off     | switched off for being spurious; counted in the depth                 |
+/// | 6     | readable    | the poller found the descriptor readable; the run that takes this     |
+/// |       |             | reads it. A raise by software does not                                |
 /// | 8-15  | oneshot     | threaded halves that keep the line masked                             |
 /// | 16-31 | depth       | disable_irq minus enable_irq                                          |
 ///
@@ -106,6 +108,7 @@ inline constexpr std::uint32_t in_progress = 1u << 2;
 inline constexpr std::uint32_t shut_down = 1u << 3;
 inline constexpr std::uint32_t unarmed = 1u << 4;
 inline constexpr std::uint32_t cut_off = 1u << 5;
+inline constexpr std::uint32_t readable = 1u << 6;
 inline constexpr std::uint32_t oneshot_one = 1u << 8;
 inline constexpr std::uint32_t oneshot_mask = 0x0000'ff00u;
 inline constexpr std::uint32_t depth_one = 1u << 16;

@@ -25,6 +25,7 @@
 #include "interlock/completion.hpp"
 #include "interlock/kthread.hpp"
 #include "interlock/mutex.hpp"
+#include "interlock_platform/doorbell.hpp"
 #include "interlock_platform/park.hpp"
 #include "interlock_platform/poller.hpp"
 #include "irq/lifecycle.hpp"
@@ -72,14 +73,18 @@ void adopt_orphans() noexcept {
   }
 }
 
-/// Rings where the OS refused. False if it refuses still.
+/// Rings where the OS refused. False if it refuses still; then the caller is to ask again, after a
+/// pause: `ring_again` would ask at once, and so for ever.
 bool repeat_rings() noexcept {
   bool all = true;
   guard g{rcu};
   for (cpu_descriptor* cpu = first_cpu(); cpu != nullptr; cpu = rcu_dereference(cpu->next)) {
-    if (cpu->ring_failed.exchange_relaxed(0) == 0) continue;
-    ring_again(*cpu, false);
-    all = all && cpu->ring_failed.load_relaxed() == 0;
+    if (cpu->ring_failed.exchange_relaxed(0) == 0 || !enter_gate(*cpu)) continue;
+    if (!platform::ring_doorbell(cpu->id, platform::doorbell::interrupt)) {
+      cpu->ring_failed.store_relaxed(1);
+      all = false;
+    }
+    leave_gate(*cpu);
   }
   return all;
 }
@@ -92,6 +97,7 @@ deadline serve_round() noexcept {
   if ((wanted & asked::restart) != 0) restart_threads();
   deadline until = serve_timers();
   if ((wanted & asked::ring) != 0 && !repeat_rings()) {
+    requests.fetch_or_relaxed(asked::ring);  // by its own thread: it will not miss it
     const deadline retry = platform::now() + ring_retry;
     if (retry < until) until = retry;
   }

@@ -144,21 +144,6 @@ result<void> finish(call_request* request) noexcept {
   return {};
 }
 
-/// On the caller's own CPU: as an interrupt that arrives now.
-void call_here(void (*function)(void*), void* argument) noexcept {
-  struct own_call {
-    detail::cpu_node node;
-    void (*function)(void*);
-    void* argument;
-  };
-  own_call call{{}, function, argument};
-  call.node.run = [](detail::cpu_node& node, bool) noexcept {
-    own_call& c = *INTERLOCK_CONTAINER_OF(&node, own_call, node);
-    c.function(c.argument);
-  };
-  detail::post_here(call.node);  // interrupts are on: it has run
-}
-
 result<void> call_one(cpu_id cpu, void (*function)(void*), void* argument, bool nmi) noexcept {
   rcu_read_lock();
   detail::cpu_descriptor* target = detail::find_cpu(cpu);
@@ -209,7 +194,7 @@ result<void> smp_call_function_single(cpu_id cpu, void (*function)(void*), void*
   might_sleep(where);
   if (cpu != smp_processor_id()) return call_one(cpu, function, argument, false);
   if (detail::this_descriptor() == nullptr) return error::no_such_process;
-  call_here(function, argument);
+  detail::run_as_interrupt(function, argument);
   return {};
 }
 
@@ -231,7 +216,7 @@ result<void> on_each_cpu(void (*function)(void*), void* argument, location where
       worst = error::not_enough_memory;
     }
   }
-  if (detail::this_descriptor() != nullptr) call_here(function, argument);
+  if (detail::this_descriptor() != nullptr) detail::run_as_interrupt(function, argument);
   for (std::size_t i = 0; i < targets.count; ++i) {
     if (requests[i] == nullptr) continue;
     const result<void> end = finish(requests[i]);

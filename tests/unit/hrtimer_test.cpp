@@ -349,4 +349,31 @@ TEST(timer_heap, serves_in_order) {
   EXPECT_EQ(root, nullptr);
 }
 
+/// A mistake of its maker, at whose cost the other timers and lines shall not be.
+TEST_F(hrtimer_unit, a_timer_that_restarts_without_moving_does_not_starve_the_service_cpu) {
+  static counter stuck_runs{0};
+  stuck_runs.store_relaxed(0);
+  hrtimer stuck{[](hrtimer&) {
+    stuck_runs.fetch_add_relaxed(1);
+    return hrtimer_restart::restart;
+  }};
+  ASSERT_TRUE(hrtimer_start(stuck, monotonic_clock::now()));
+  EXPECT_TRUE(eventually([&] { return stuck_runs.load_relaxed() != 0; }));
+
+  const auto line = interlock::test::make_line({.name = "beside it"});
+  counter handled{0};
+  const irq_action action = interlock::test::request(*line, [&] {
+    handled.fetch_add_release(1);
+    return irqreturn::handled;
+  });
+  raise_irq(*line);
+  EXPECT_TRUE(eventually([&] { return handled.load_acquire() == 1; }));
+
+  test_timer other;
+  EXPECT_TRUE(hrtimer_start(other.timer, deadline_after(1ms)));
+  EXPECT_TRUE(eventually([&] { return other.runs.load_acquire() == 1; }));
+  (void)hrtimer_cancel(stuck);
+  (void)hrtimer_cancel(other.timer);
+}
+
 }  // namespace

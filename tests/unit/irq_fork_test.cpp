@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ctime>
+
 #include "interlock/hrtimer.hpp"
 #include "interlock/irq_work.hpp"
 #include "interlock/smp.hpp"
@@ -287,6 +289,41 @@ TEST_F(irq_fork, no_raise_is_lost_around_forks) {
   stop.store_release(1);
   (void)raiser.join();
   EXPECT_EQ(seen.load_acquire(), raised.load_acquire());
+}
+
+/// How much processor time the process takes while the OS refuses a ring: that of looking a
+/// thousand times a second, not that of a loop.
+TEST_F(irq_fork, refused_rings_are_not_repeated_in_a_busy_loop) {
+  EXPECT_TRUE(in_child([] {
+    completion up;
+    completion stop;
+    cpu_id sleeper = cpu_id::none;
+    kthread thread = interlock::test::start("sleeper", [&] {
+      sleeper = online_cpu().value_or(cpu_id::none);
+      up.complete();
+      stop.wait();
+    });
+    up.wait();
+    const auto line = make_line_on(sleeper);
+    counter runs{0};
+    const irq_action action = request(*line, [&] {
+      runs.fetch_add_release(1);
+      return irqreturn::handled;
+    });
+    struct rlimit before;
+    if (getrlimit(RLIMIT_SIGPENDING, &before) != 0) return 1;
+    const struct rlimit none { 0, before.rlim_max };
+    if (setrlimit(RLIMIT_SIGPENDING, &none) != 0) return 2;
+    raise_irq(*line);
+    const clock_t begin = clock();
+    (void)sleep_for(200ms);
+    const clock_t used = clock() - begin;
+    if (setrlimit(RLIMIT_SIGPENDING, &before) != 0) return 3;
+    if (!eventually([&] { return runs.load_acquire() == 1; })) return 4;
+    stop.complete();
+    thread.join();
+    return used < CLOCKS_PER_SEC / 20 ? 0 : 5;
+  }));
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include "interlock/interrupt.hpp"
 
+#include <sys/eventfd.h>
+
 #include <cstring>
 #include <memory>
 
@@ -623,6 +625,32 @@ TEST_F(irq, a_handler_may_acknowledge_its_descriptor_itself) {
       platform::signal_event_fd(fd);
       done.wait();
     }
+  }
+  platform::close_fd(fd);
+}
+
+/// Most eventfds and timerfds block: a raise by software must not wait for something to read.
+TEST_F(irq, a_software_raise_does_not_read_the_descriptor) {
+  const int fd = eventfd(0, EFD_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  {
+    const auto line = make_line({.name = "fd", .fd = fd});
+    completion done;
+    const irq_action action = request(*line, [&] {
+      done.complete();
+      return irqreturn::handled;
+    });
+    platform::signal_event_fd(fd);
+    done.wait();
+    for (int i = 0; i < 10; ++i) {
+      raise_irq(*line);
+      if (done.wait_until(deadline_after(std::chrono::seconds{10}))) continue;
+      platform::signal_event_fd(fd);  // lets the service CPU go on
+      FAIL() << "the service CPU hangs in a read";
+    }
+    platform::signal_event_fd(fd);
+    done.wait();
+    EXPECT_FALSE(platform::drain_event_fd(fd));
   }
   platform::close_fd(fd);
 }

@@ -6,7 +6,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 
 #include <cstdlib>
 #include <thread>
@@ -209,6 +211,18 @@ TEST(platform_event_fd, signals_merge_until_drained) {
   EXPECT_FALSE(platform::drain_event_fd(fd));
   platform::close_fd(fd);
   EXPECT_EQ(fcntl(fd, F_GETFD), -1);
+}
+
+TEST(platform_event_fd, draining_a_descriptor_that_blocks_does_not_wait) {
+  for (const int fd : {eventfd(0, EFD_CLOEXEC), timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)}) {
+    ASSERT_GE(fd, 0);
+    EXPECT_FALSE(platform::drain_event_fd(fd));
+    platform::close_fd(fd);
+  }
+  const int fd = eventfd(1, EFD_CLOEXEC);
+  EXPECT_TRUE(platform::drain_event_fd(fd));
+  EXPECT_FALSE(platform::drain_event_fd(fd));
+  platform::close_fd(fd);
 }
 
 TEST(platform_event_fd, a_full_counter_does_not_block) {

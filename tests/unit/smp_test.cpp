@@ -16,6 +16,7 @@ using namespace interlock;
 using interlock::test::counter;
 using interlock::test::eventually;
 using interlock::test::make_line_on;
+using interlock::test::request;
 using interlock::test::spinning_cpu;
 using interlock::test::start;
 
@@ -85,6 +86,38 @@ TEST_F(smp, a_call_to_oneself_is_an_interrupt) {
   ASSERT_TRUE(smp_call_function_single(smp_processor_id(), seen::note, &s));
   EXPECT_EQ(s.calls.load_relaxed(), 1u);
   EXPECT_TRUE(s.hardirq);
+}
+
+/// Reported, as any call that may sleep; but it runs before the return, and nothing is left behind.
+TEST_F(smp, a_call_to_oneself_with_interrupts_off_runs_at_once) {
+  ASSERT_TRUE(online_cpu());
+  seen s;
+  {
+    const irq_flags flags = local_irq_save();
+    EXPECT_TRUE(smp_call_function_single(smp_processor_id(), seen::note, &s));
+    EXPECT_EQ(s.calls.load_relaxed(), 1u);
+    EXPECT_TRUE(s.hardirq);
+    EXPECT_TRUE(s.off);
+    EXPECT_TRUE(irqs_disabled());
+    local_irq_restore(flags);
+  }
+  EXPECT_EQ(s.calls.load_relaxed(), 1u);
+  EXPECT_EQ(preempt_count(), 0u);
+  while (reports.pending() != 0) EXPECT_TRUE(reports.took(report_kind::sleep_in_atomic, ""));
+}
+
+TEST_F(smp, a_call_to_oneself_in_a_handler_runs_at_once) {
+  seen s;
+  const auto line = make_line_on();
+  const irq_action action = request(*line, [&] {
+    EXPECT_TRUE(smp_call_function_single(smp_processor_id(), seen::note, &s));
+    EXPECT_EQ(s.calls.load_relaxed(), 1u);
+    return irqreturn::handled;
+  });
+  raise_irq(*line);
+  EXPECT_EQ(s.calls.load_relaxed(), 1u);
+  EXPECT_TRUE(s.hardirq);
+  while (reports.pending() != 0) EXPECT_TRUE(reports.took(report_kind::sleep_in_atomic, ""));
 }
 
 TEST_F(smp, a_call_to_the_service_cpu) {

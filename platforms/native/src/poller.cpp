@@ -4,9 +4,11 @@
 
 #include "interlock_platform/poller.hpp"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -136,10 +138,19 @@ void signal_event_fd(int fd) noexcept {
   [[maybe_unused]] const ssize_t written = write(fd, &one, sizeof(one));
 }
 
+/// Where the kernel cannot read such a descriptor without waiting (older ones a timerfd, or no
+/// preadv2 at all), it is asked first. Then another reader may still come between.
 bool drain_event_fd(int fd) noexcept {
   const errno_keeper keeper;
   std::uint64_t count = 0;
-  return read(fd, &count, sizeof(count)) == static_cast<ssize_t>(sizeof(count));
+  constexpr auto all = static_cast<ssize_t>(sizeof(count));
+  const iovec whole{&count, sizeof(count)};
+  constexpr off_t where_it_stands = -1;
+  const ssize_t done = preadv2(fd, &whole, 1, where_it_stands, RWF_NOWAIT);
+  if (done >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EPERM)) return done == all;
+  pollfd readable{fd, POLLIN, 0};
+  if (poll(&readable, 1, 0) != 1 || (readable.revents & POLLIN) == 0) return false;
+  return read(fd, &count, sizeof(count)) == all;
 }
 
 /// EINTR is no error here: Linux has closed the descriptor.

@@ -39,7 +39,8 @@ INTERLOCK_API void poller_wake(poller& p) noexcept;
 INTERLOCK_API result<int> open_event_fd() noexcept;
 /// Makes it readable. Context: any; async-signal-safe.
 INTERLOCK_API void signal_event_fd(int fd) noexcept;
-/// Takes what was signalled; true if there was anything. Context: any.
+/// Takes what was signalled; true if there was anything. Does not wait, though `fd` may block: it may
+/// be any descriptor from which 8 bytes are read, a timerfd too. Context: any.
 INTERLOCK_API bool drain_event_fd(int fd) noexcept;
 INTERLOCK_API void close_fd(int fd) noexcept;
 
