@@ -11,6 +11,7 @@
 
 #include "device/job_ring_impl.hpp"
 #include "interlock/guard.hpp"
+#include "interlock/might_sleep.hpp"
 #include "interlock_platform/lifecycle.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
@@ -87,6 +88,7 @@ void mark_cancelled(job_ring& ring, error e) noexcept INTERLOCK_REQUIRES(ring.lo
 
 result<job_ring*> make_job_ring(const job_ring_ops& ops, void* device,
                                 const device_queue_options& options) noexcept {
+  might_sleep();
   auto timeline = device::make_device_timeline(ops.driver_name, options.name);
   if (!timeline) return timeline.error();
   void* const memory = std::malloc(sizeof(job_ring));

@@ -87,6 +87,7 @@ int serve(void* cookie) {
 
 result<job_server*> make_job_server(const job_server_ops& ops, void* device,
                                     const device_queue_options& options) noexcept {
+  might_sleep();
   void* const memory = std::malloc(sizeof(job_server));
   if (memory == nullptr) return error::not_enough_memory;
   auto* const server = new (memory) job_server;

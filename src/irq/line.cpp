@@ -239,6 +239,7 @@ void intrusive_put(irq_line& line) noexcept {
 }
 
 result<ref_ptr<irq_line>> make_irq_line(const irq_line_options& options) noexcept {
+  might_sleep();
   const bool asynchronous = options.kind == irq_kind::asynchronous;
   if (asynchronous && options.fd >= 0) return error::invalid_argument;
   if (const result<cpu_id> service = service_cpu(); !service) return service.error();

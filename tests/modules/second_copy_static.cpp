@@ -56,7 +56,7 @@ extern "C" int second_copy_run() {
 
 extern "C" int second_copy_start_timer() {
   static hrtimer timer{[](hrtimer&) { return hrtimer_restart::norestart; }};
-  return to_errno(hrtimer_start(timer, deadline_after(std::chrono::hours{1})));
+  return to_negative_errno(hrtimer_start(timer, deadline_after(std::chrono::hours{1})));
 }
 
 extern "C" int second_copy_interrupts() { return interrupts.load_relaxed(); }

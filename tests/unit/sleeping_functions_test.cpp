@@ -70,6 +70,8 @@ irqreturn handle() { return irqreturn::handled; }
 constexpr job_server_ops server_ops{"test", 0, false,
                                     [](void*, job_entry&) -> std::int64_t { return 0; }, nullptr};
 
+constexpr job_ring_ops ring_ops{"test", 0, false, [](void*) {}};
+
 job_server* make_server() {
   result<job_server*> server = make_job_server(server_ops, nullptr, {});
   EXPECT_TRUE(server.has_value());
@@ -92,6 +94,22 @@ struct sleeping_function {
 };
 
 const sleeping_function sleeping_functions[] = {
+    {"make_irq_line", [] { in_atomic_context([] { (void)make_irq_line({.name = "test"}); }); }},
+    {"make_job_ring",
+     [] {
+       (void)service_cpu();  // it could not be started in there
+       job_ring* made = nullptr;
+       in_atomic_context([&] { made = make_job_ring(ring_ops, nullptr, {}).value(); });
+       destroy_job_ring(made);
+     }},
+    {"make_job_server",
+     [] {
+       (void)service_cpu();
+       job_server* made = nullptr;
+       in_atomic_context([&] { made = make_job_server(server_ops, nullptr, {}).value(); });
+       destroy_job_server(made);
+     }},
+
     {"completion::wait", [] { of_completion([](completion& c) { c.wait(); }); }},
     {"completion::wait_until",
      [] { of_completion([](completion& c) { (void)c.wait_until(expired_deadline); }); }},
@@ -131,6 +149,14 @@ const sleeping_function sleeping_functions[] = {
     {"cond_resched", [] { in_atomic_context([] { (void)cond_resched(); }); }},
     {"sleep_for", [] { in_atomic_context([] { sleep_for(ktime{-1}); }); }},
 
+    {"kthread_run", [] { in_atomic_context([] { (void)kthread_run("test", [] {}); }); }},
+    {"kthread_run_raw",
+     [] {
+       in_atomic_context([] {
+         (void)kthread_run_raw(
+             "test", [](void*) { return 0; }, nullptr, nullptr);
+       });
+     }},
     {"kthread::stop", [] { in_atomic_context([] { (void)kthread{}.stop(); }); }},
     {"kthread::join", [] { in_atomic_context([] { (void)kthread{}.join(); }); }},
     {"shutdown", [] { in_atomic_context([] { shutdown(); }); }},
