@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a builder may choose. Everything that is not the library itself is off when Interlock is a subproject.
 
-option(BUILD_SHARED_LIBS "Build libinterlock as a shared object" ON)
+# In a larger project the choice is that project's, for all of its libraries.
+if(PROJECT_IS_TOP_LEVEL)
+  option(BUILD_SHARED_LIBS "Build libinterlock as a shared object" ON)
+endif()
 
 set(INTERLOCK_PLATFORM native CACHE STRING "The platform: a folder under platforms/")
 set(INTERLOCK_PLATFORM_DIR ${PROJECT_SOURCE_DIR}/platforms/${INTERLOCK_PLATFORM})
@@ -10,7 +13,7 @@ option(INTERLOCK_WERROR "Warnings are errors" OFF)
 option(INTERLOCK_CLI "Build the command line tool" ${PROJECT_IS_TOP_LEVEL})
 option(INTERLOCK_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(INTERLOCK_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
-option(INTERLOCK_BENCH "Build the benchmarks" ${PROJECT_IS_TOP_LEVEL})
+option(INTERLOCK_BENCH "Build the benchmarks" OFF)
 option(INTERLOCK_INSTALL "Make install rules" ${PROJECT_IS_TOP_LEVEL})
 
 set(INTERLOCK_SANITIZE "" CACHE STRING "A value for -fsanitize=, as 'address,undefined' or 'thread'")

@@ -75,7 +75,9 @@ case $1 in
     dynamic=$(readelf -dW "$library")
     needed=$(printf '%s\n' "$dynamic" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^ld-linux' | tr '\n' ' ')
     [ "$needed" = 'libc.so.6 ' ] || fail "the library needs more than libc: $needed"
-    printf '%s\n' "$dynamic" | grep -q "SONAME.*\[libinterlock.so.${VERSION%%.*}\]" || fail 'the SONAME is wrong'
+    soversion=${VERSION%%.*}
+    [ "$soversion" != 0 ] || soversion=${VERSION%.*} # before 1.0 a minor version may break programs
+    printf '%s\n' "$dynamic" | grep -q "SONAME.*\[libinterlock.so.$soversion\]" || fail 'the SONAME is wrong'
     ! printf '%s\n' "$dynamic" | grep -E 'TEXTREL|RPATH|RUNPATH|NODELETE' || fail 'unwanted dynamic entries'
     # The part of each thread's block that dlopen has to find room for.
     tls=$(readelf -lW "$library" | awk '$1 == "TLS" { print $6 }')
@@ -106,7 +108,30 @@ case $1 in
     ;;
 
   subproject)
-    build_consumer "$here/subproject" subproject -DINTERLOCK_SOURCE="$SOURCE" -DBUILD_SHARED_LIBS=OFF
+    build_consumer "$here/subproject" subproject -DINTERLOCK_SOURCE="$SOURCE"
+    build_consumer "$here/subproject" subproject_shared -DINTERLOCK_SOURCE="$SOURCE" -DBUILD_SHARED_LIBS=ON
+    ;;
+
+  readme)
+    # The program of the README, built as the README says.
+    fresh "$work/readme"
+    awk '/^```cpp$/ { on = 1; next } /^```$/ && on { exit } on' "$SOURCE/README.md" >"$work/readme/app.cpp"
+    grep -q 'int main' "$work/readme/app.cpp" || fail 'the README has no program'
+    {
+      echo 'cmake_minimum_required(VERSION 3.25)'
+      echo 'project(app LANGUAGES CXX)'
+      echo 'add_executable(app app.cpp)'
+      awk '/^```cmake$/ { on = 1; next } /^```$/ && on { exit } on' "$SOURCE/README.md"
+    } >"$work/readme/CMakeLists.txt"
+    "$CMAKE" -S "$work/readme" -B "$work/readme/build" -G Ninja -DCMAKE_CXX_COMPILER="$CXX" \
+      -DCMAKE_PREFIX_PATH="$prefix"
+    "$CMAKE" --build "$work/readme/build"
+    "$work/readme/build/app" || fail "the README's program ends with status $?"
+    use_pkg_config
+    # shellcheck disable=SC2046 # words on purpose
+    "$CXX" -std=c++20 -Wall -Wextra -Werror -o "$work/readme/app" "$work/readme/app.cpp" \
+      $(pkg-config --cflags --libs interlock-engine)
+    LD_LIBRARY_PATH=$prefix/$LIBDIR "$work/readme/app" || fail "by pkg-config: status $?"
     ;;
 
   *) fail "no check is named $1" ;;
