@@ -17,6 +17,8 @@
 namespace interlock::test {
 namespace {
 
+using fence_fork_test = report_test;
+
 class seqno_shared_fork_test : public report_test {
   void SetUp() override { SKIP_IF_CHILDREN_HAVE_NO_THREADS(); }
 };
@@ -192,7 +194,7 @@ TEST_F(seqno_shared_fork_test, garbage_harms_no_other_timeline) {
 
 // --- fences across a fork ------------------------------------------------------------------------
 
-TEST_F(seqno_shared_fork_test, fences_work_in_a_child) {
+TEST_F(fence_fork_test, fences_work_in_a_child) {
   const auto before = make_mock(1, 1);
   counting_callback cb;
   ASSERT_TRUE(cb.add_to(*before));
