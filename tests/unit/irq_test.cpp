@@ -11,6 +11,7 @@
 
 #include "interlock/hrtimer.hpp"
 #include "interlock/rcupdate.hpp"
+#include "interlock/shutdown.hpp"
 #include "interlock/spinlock.hpp"
 #include "interlock_platform/poller.hpp"
 #include "irq_test_support.hpp"
@@ -619,6 +620,26 @@ TEST_F(irq, a_software_raise_does_not_read_the_descriptor) {
     platform::signal_event_fd(fd);
     done.wait();
     EXPECT_FALSE(platform::drain_event_fd(fd));
+  }
+  platform::close_fd(fd);
+}
+
+/// A line with a descriptor needs the service CPU: after a shutdown the next operation starts it.
+TEST_F(irq, a_descriptor_is_watched_again_after_a_shutdown) {
+  const int fd = platform::open_event_fd().value();
+  {
+    const auto line = make_line({.name = "fd", .fd = fd});
+    const auto own = make_line_on();
+    completion done;
+    const irq_action action = request(*line, [&] {
+      done.complete();
+      return irqreturn::handled;
+    });
+    const irq_action own_action = request(*own, [] { return irqreturn::handled; });
+    shutdown();
+    platform::signal_event_fd(fd);
+    raise_irq(*own);
+    EXPECT_TRUE(done.wait_until(deadline_after(std::chrono::seconds{10})));
   }
   platform::close_fd(fd);
 }
