@@ -436,6 +436,55 @@ TEST_F(irq, a_threaded_half_that_waits_for_itself_is_reported) {
   EXPECT_TRUE(reports.took(report_kind::warning, "synchronize from its own threaded half"));
 }
 
+TEST_F(irq, a_threaded_half_frees_another_handler_of_its_line) {
+  const auto line = make_line({.name = "shared"});
+  completion done;
+  counter others{0};
+  irq_action other;
+  result<irq_action> action = request_threaded_irq(
+      *line, [] { return irqreturn::wake_thread; },
+      [&] {
+        other.free();
+        done.complete();
+      },
+      {.shared = true});
+  ASSERT_TRUE(action.has_value());
+  result<irq_action> second = request_threaded_irq(
+      *line, [] { return irqreturn::wake_thread; }, [&] { others.fetch_add_relaxed(1); },
+      {.shared = true});
+  ASSERT_TRUE(second.has_value());
+  other = std::move(*second);
+  raise_irq(*line);
+  ASSERT_TRUE(done.wait_until(deadline_after(std::chrono::seconds{10})));
+  const std::uint32_t before = others.load_relaxed();
+  raise_irq(*line);
+  ASSERT_TRUE(done.wait_until(deadline_after(std::chrono::seconds{10})));
+  EXPECT_EQ(others.load_relaxed(), before);
+}
+
+TEST_F(irq, an_action_that_cannot_be_freed_is_not_overwritten) {
+  const auto line = make_line_on();
+  completion done;
+  counter runs{0};
+  irq_action action;
+  result<irq_action> made = request_threaded_irq(
+      *line, [] { return irqreturn::wake_thread; },
+      [&] {
+        if (runs.fetch_add_relaxed(1) == 0) action = irq_action{};
+        done.complete();
+      });
+  ASSERT_TRUE(made.has_value());
+  action = std::move(*made);
+  raise_irq(*line);
+  ASSERT_TRUE(done.wait_until(deadline_after(std::chrono::seconds{10})));
+  EXPECT_TRUE(reports.took(report_kind::warning, "free from its own threaded half"));
+  action.free();
+  synchronize_irq(*line);
+  raise_irq(*line);
+  synchronize_irq(*line);
+  EXPECT_EQ(runs.load_relaxed(), 1u) << "it was lost, and runs still";
+}
+
 TEST_F(irq, a_handler_that_enables_interrupts_is_reported_and_mended) {
   const auto line = make_line_on();
   const irq_action action = request(*line,
