@@ -33,6 +33,7 @@
 #include "interlock_platform/poller.hpp"
 #include "irq/lifecycle.hpp"
 #include "irq/line.hpp"
+#include "rcu/callbacks.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 namespace {
@@ -99,6 +100,7 @@ deadline serve_round() noexcept {
   replay();
   if ((wanted & asked::restart) != 0) restart_threads();
   deadline until = serve_timers();
+  start_worker_if_needed();  // callbacks of who could not start it
   if ((wanted & asked::ring) != 0 && !repeat_rings()) {
     requests.fetch_or_relaxed(asked::ring);  // by its own thread: it will not miss it
     const deadline retry = platform::now() + ring_retry;
