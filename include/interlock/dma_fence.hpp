@@ -126,13 +126,15 @@ struct dma_fence {
     return (flags.load_acquire() & dma_fence_flag::signaled) != 0;  // [E4] pairs with [E3]
   }
 
-  /// Arms it, as a waiter would. Context: any but NMI.
+  /// Arms it, as a waiter would.
+  /// Context: any but NMI, a task may wait until the service CPU is started; see add_callback.
   INTERLOCK_API void enable_sw_signaling() noexcept;
 
   /// Adds `cb`, to be called as `func(this, &cb)` at the signal. Arms the fence.
   /// Errors: no_such_file_or_directory if it is signalled already (then `cb` will not be called),
   ///         invalid_argument if `func` is null. `cb.node` is initialised in each case.
-  /// Context: any but NMI; the caller holds a reference.
+  /// Context: any but NMI, a task may wait until the service CPU is started, if a polled fence needs
+  ///          it and none runs; not in a signalling section. The caller holds a reference.
   INTERLOCK_API result<void> add_callback(dma_fence_cb& cb,
                                           void (*func)(dma_fence*, dma_fence_cb*)) noexcept;
   /// True if `cb` was still queued and will not run; false if it has run (it does not run now).

@@ -48,8 +48,10 @@ struct hrtimer {
 
 /// Arms it for `when`, replacing an earlier expiry.
 /// Context: any but NMI, a task may wait until the service CPU is started; its own function too.
-/// Errors: those of `service_cpu` (in an interrupt it must run already:
-///         resource_unavailable_try_again), and for pinned those of `online_cpu`.
+/// Where the caller may not sleep and no service CPU runs, it stays armed until the next operation of
+/// a task on interrupts, timers or fences starts one. So whoever will need timers in an interrupt
+/// calls `service_cpu` before.
+/// Errors: in a task those of `service_cpu`; for pinned those of `online_cpu`.
 [[nodiscard]] INTERLOCK_API result<void> hrtimer_start(hrtimer& timer, deadline when) noexcept;
 
 /// Moves `expires` forward by whole periods until it lies after `now`; how many. For functions that

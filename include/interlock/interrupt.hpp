@@ -81,11 +81,14 @@ class INTERLOCK_API irq_action {
  public:
   irq_action() noexcept = default;
   irq_action(irq_action&& other) noexcept : control_{std::exchange(other.control_, nullptr)} {}
+  /// Frees the present handler first. Where free() is refused, nothing changes.
+  /// Context: task, may sleep.
   irq_action& operator=(irq_action&& other) noexcept;
   ~irq_action();
 
   /// Removes the handler and waits until neither it nor its threaded half runs.
-  /// Context: task, may sleep; not from the handler itself (reported).
+  /// Context: task, may sleep; not from the handler itself nor its own threaded half (reported, and
+  ///          refused). Another handler's half may, of the same line too.
   void free() noexcept;
 
  private:

@@ -55,7 +55,10 @@ struct seqno_timeline_ops {
   const char* (*get_driver_name)(seqno_timeline* timeline);
   const char* (*get_timeline_name)(seqno_timeline* timeline);
   /// Optional. The first armed fence: switch the interrupt on; its handler calls
-  /// `seqno_timeline_process`. False, or no op: cannot, so the library polls the word by a timer.
+  /// `seqno_timeline_process`. False, or no op: cannot, so the library polls the word by a timer
+  /// of the service CPU. One that may answer so for a fence armed in an interrupt calls `service_cpu`
+  /// before: there it cannot be started, and the fence would wait for the next operation of a task
+  /// that can.
   /// Any context but NMI, under the timeline's lock with interrupts off.
   bool (*arm)(seqno_timeline* timeline);
   /// Optional. No armed fence is left: switch the interrupt off. As `arm`.

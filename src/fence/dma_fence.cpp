@@ -30,6 +30,7 @@
 #include "fence/fence_report.hpp"
 #include "fence/fence_waiter.hpp"
 #include "interlock_platform/park.hpp"
+#include "irq/service.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 namespace {
@@ -229,8 +230,11 @@ bool dma_fence::is_signaled_slow_locked() noexcept {
 
 void dma_fence::enable_sw_signaling() noexcept {
   if ((flags.load_acquire() & (flag::signaled | flag::enable_signal)) != 0) return;  // [E4]
-  const guard g{irqsave, lock};
-  arm(*this);
+  {
+    const guard g{irqsave, lock};
+    arm(*this);
+  }
+  detail::serve_orphans();  // whose timer may have been armed
 }
 
 result<void> dma_fence::add_callback(dma_fence_cb& cb,
@@ -239,9 +243,12 @@ result<void> dma_fence::add_callback(dma_fence_cb& cb,
   cb.func = func;
   if (func == nullptr) return error::invalid_argument;
   if (test_signaled_flag()) return error::no_such_file_or_directory;
-  const guard g{irqsave, lock};
-  if (!arm(*this)) return error::no_such_file_or_directory;
-  list_add_tail(cb.node, cb_list);
+  {
+    const guard g{irqsave, lock};
+    if (!arm(*this)) return error::no_such_file_or_directory;
+    list_add_tail(cb.node, cb_list);
+  }
+  detail::serve_orphans();  // of the timer that may have been armed; the fence may be gone by now
   return {};
 }
 

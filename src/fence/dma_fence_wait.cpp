@@ -15,6 +15,7 @@
 #include "fence/fence_report.hpp"
 #include "fence/fence_waiter.hpp"
 #include "interlock/task.hpp"
+#include "irq/service.hpp"
 #include "sched/task_impl.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
@@ -77,6 +78,7 @@ wait_end wait_armed(dma_fence& fence, task_state state, deadline until, location
   const wait_op op = find_wait_op(fence);
   detail::overdue_watch watch{until};
   while (true) {
+    detail::serve_orphans_to_wait();  // again after a shutdown meanwhile
     const wait_end end = op != nullptr
                              ? provider_wait(fence, op, state == task_interruptible, watch.next())
                              : default_wait(fence, state, watch.next(), where);
@@ -137,6 +139,7 @@ wait_end sleep_for_any(fence_span fences, task_state state, deadline until,
   const auto is_done = [fences] { return first_signaled(fences) != none; };
   detail::overdue_watch watch{until};
   while (true) {
+    detail::serve_orphans_to_wait();
     const wait_end end = sleep_until_done(is_done, state, watch.next(), where);
     if (end != wait_end::timed_out || watch.is_final()) return end;
     report_text text;

@@ -34,12 +34,12 @@ seqno_fence& as_seqno_fence(dma_fence* fence) noexcept {
   return *INTERLOCK_CONTAINER_OF(fence, seqno_fence, base);
 }
 
-/// Sets the outcome of a fence: that of its work, or `failure`. True for the one caller who does,
-/// and who shall signal it.
-bool settle(seqno_fence& fence, seqno_verdict verdict, int failure) noexcept {
+/// Sets the outcome of a fence: that of its work, or the timeline's failure. True for the one caller
+/// who does, and who shall signal it.
+bool settle(seqno_fence& fence, seqno_verdict verdict) noexcept {
   // Relaxed: of several, one; what that one sets is published by the signal, [E3].
   if ((fence.base.flags.fetch_or_relaxed(settled) & settled) != 0) return false;
-  int code = failure;
+  int code = seqno_timeline_error(*fence.timeline);
   if (verdict == seqno_verdict::passed) {
     const auto status = fence.timeline->ops->status;
     code =
@@ -47,10 +47,6 @@ bool settle(seqno_fence& fence, seqno_verdict verdict, int failure) noexcept {
   }
   if (code != 0) fence.base.set_error(from_negative_errno(code));
   return true;
-}
-
-bool settle(seqno_fence& fence, seqno_verdict verdict) noexcept {
-  return settle(fence, verdict, seqno_timeline_error(*fence.timeline));
 }
 
 // --- the armed list ------------------------------------------------------------------------------
@@ -68,13 +64,13 @@ void insert(seqno_timeline& timeline, seqno_fence& fence) noexcept
 }
 
 /// The first armed fence: somebody has to see to it that `process` is called.
-result<void> start_delivery(seqno_timeline& timeline) noexcept INTERLOCK_REQUIRES(timeline.lock) {
+void start_delivery(seqno_timeline& timeline) noexcept INTERLOCK_REQUIRES(timeline.lock) {
   if (timeline.ops->arm != nullptr) {
     timeline.times_armed.fetch_add_relaxed(1);
     timeline.provider_armed = timeline.ops->arm(&timeline);
-    if (timeline.provider_armed) return {};
+    if (timeline.provider_armed) return;
   }
-  return detail::start_polling(timeline);
+  detail::start_polling(timeline);
 }
 
 /// No armed fence is left. A timer that polls finds that out by itself.
@@ -90,30 +86,26 @@ void uncount(seqno_timeline& timeline, std::uint32_t fences) noexcept
   if (left == 0) stop_delivery(timeline);
 }
 
-/// `open` if the fence is on the list now. Not so if it is decided already, or if nobody could tell
-/// us when it will be (then with `failure`).
-seqno_verdict try_arm(seqno_timeline& timeline, seqno_fence& fence, int& failure) noexcept {
+/// `open` if the fence is on the list now. Not so if it is decided already.
+seqno_verdict try_arm(seqno_timeline& timeline, seqno_fence& fence) noexcept {
   const guard g{irqsave, timeline.lock};
   seqno_verdict verdict = judge_seqno(timeline, fence.base.seqno);
   if (verdict != seqno_verdict::open) return verdict;
   insert(timeline, fence);
-  intrusive_get(fence.base);  // the list's
-  result<void> delivery;
+  intrusive_get(fence.base);                             // the list's
   if (timeline.armed_count.fetch_add_seq_cst(1) == 0) {  // [Q5] pairs with [Q6]
-    delivery = start_delivery(timeline);
+    start_delivery(timeline);
   }
   smp_mb();  // between [Q5] and the word; the provider may have been switched on just now
   verdict = judge_seqno(timeline, fence.base.seqno);
-  if (verdict == seqno_verdict::open && delivery) {
+  if (verdict == seqno_verdict::open) {
     timeline.fences_armed.fetch_add_relaxed(1);
     return verdict;
   }
   list_del_init(fence.node);
   uncount(timeline, 1);
   (void)fence.base.refs.put();  // never the last: the armer holds one
-  if (verdict != seqno_verdict::open) return verdict;
-  failure = to_negative_errno(delivery);
-  return seqno_verdict::failed;
+  return verdict;
 }
 
 // --- the ops -------------------------------------------------------------------------------------
@@ -131,10 +123,8 @@ const char* timeline_name_of(dma_fence* base) noexcept {
 /// Under the fence's lock. True also if another has settled it, who waits for that lock (I7).
 bool enable_signaling(dma_fence* base) noexcept {
   seqno_fence& fence = as_seqno_fence(base);
-  int failure = 0;
-  const seqno_verdict verdict = try_arm(*fence.timeline, fence, failure);
-  if (verdict == seqno_verdict::open) return true;
-  return failure != 0 ? !settle(fence, verdict, failure) : !settle(fence, verdict);
+  const seqno_verdict verdict = try_arm(*fence.timeline, fence);
+  return verdict == seqno_verdict::open || !settle(fence, verdict);
 }
 
 bool peek(dma_fence* base) noexcept {

@@ -47,17 +47,13 @@ bool is_valid(const seqno_timeline_ops& ops, const ref_ptr<seqno_buffer>& buffer
 
 namespace detail {
 
-result<void> start_polling(seqno_timeline& timeline) noexcept {
-  if (timeline.polling) return {};
+void start_polling(seqno_timeline& timeline) noexcept {
+  if (timeline.polling) return;
   intrusive_get(timeline);  // the timer's
-  result<void> started =
-      hrtimer_start(timeline.timer, platform::now() + timeline.options.poll_interval);
-  if (started) {
-    timeline.polling = true;
-  } else {
-    (void)timeline.references.put();  // never the last: the caller holds one
-  }
-  return started;
+  timeline.polling = true;
+  // It cannot fail in atomic context. Without a service CPU it is in the heap, and serve_orphans in
+  // the next operation of a task starts one.
+  (void)hrtimer_start(timeline.timer, platform::now() + timeline.options.poll_interval);
 }
 
 }  // namespace detail
@@ -91,7 +87,8 @@ result<ref_ptr<seqno_timeline>> make_seqno_timeline(
     const seqno_timeline_options& options) noexcept {
   if (!is_valid(ops, buffer, cell, options)) return error::invalid_argument;
   if (ops.arm == nullptr) {
-    // The timer will be started in atomic context, where the CPU that serves it cannot be.
+    // The timer will be started in atomic context, where the CPU that serves it cannot be. A later
+    // operation of a task would do it, but there need not be one.
     if (const auto cpu = service_cpu(); !cpu) return cpu.error();
   }
   void* const memory = std::malloc(sizeof(seqno_timeline));

@@ -11,7 +11,9 @@
 ///       lock is not held meanwhile.
 ///   I3. A fence's outcome (status op, or the timeline's error) is asked by the one who sets the
 ///       flag `settled`, and set before the signal by the same.
-///   I4. The provider is armed, or the timer polls, whenever `armed_count` is not 0.
+///   I4. The provider is armed, or the timer is, whenever `armed_count` is not 0. The timer may have
+///       to wait for a service CPU, but that is no outcome of a fence: operations that end with
+///       `serve_orphans` start one.
 ///   I5. The running poll timer owns a reference to the timeline.
 ///   I6. Every timeline is on one list, which does not change during a fork, nor does any timeline:
 ///       seqno_fork.cpp holds all their locks.
@@ -91,9 +93,9 @@ enum class seqno_verdict { open, passed, failed };
   return judge_seqno(timeline, seqno_timeline_value(timeline), seqno);
 }
 
-/// Sees to it that the word is polled as long as something waits.
-[[nodiscard]] result<void> start_polling(seqno_timeline& timeline) noexcept
-    INTERLOCK_REQUIRES(timeline.lock);
+/// Sees to it that the word is polled as long as something waits. The caller calls `serve_orphans`
+/// when it has dropped the lock.
+void start_polling(seqno_timeline& timeline) noexcept INTERLOCK_REQUIRES(timeline.lock);
 
 /// I6. Context: any but NMI.
 void link_timeline(seqno_timeline& timeline) noexcept;

@@ -12,6 +12,7 @@
 #include "interlock_platform/local.hpp"
 #include "interlock_platform/park.hpp"
 #include "interlock_platform/poller.hpp"
+#include "irq/service.hpp"
 #include "sched/spin.hpp"
 #include "sched/task_impl.hpp"
 
@@ -151,21 +152,31 @@ void detail::ring_events(seqno_timeline& timeline, std::uint64_t value) noexcept
   }
 }
 
-bool seqno_event_arm(seqno_timeline& timeline, seqno_event& event, std::uint64_t seqno) noexcept {
-  event.seqno = seqno;
-  list_init(event.node);
+namespace {
+
+bool arm_event(seqno_timeline& timeline, seqno_event& event) noexcept {
   const guard g{irqsave, timeline.lock};
-  if (detail::judge_seqno(timeline, seqno) != detail::seqno_verdict::open) return false;
+  if (detail::judge_seqno(timeline, event.seqno) != detail::seqno_verdict::open) return false;
   list_add_tail(event.node, timeline.events);
   timeline.event_count.fetch_add_seq_cst(1);
   smp_mb();  // [Q3] for events: between the count and the word; pairs with [Q2]
-  if (detail::judge_seqno(timeline, seqno) != detail::seqno_verdict::open) {
+  if (detail::judge_seqno(timeline, event.seqno) != detail::seqno_verdict::open) {
     list_del_init(event.node);
     timeline.event_count.fetch_sub_relaxed(1);
     return false;
   }
   // Without a timer it still rings as soon as somebody calls advance or process.
-  if (timeline.ops->arm == nullptr) (void)detail::start_polling(timeline);
+  if (timeline.ops->arm == nullptr) detail::start_polling(timeline);
+  return true;
+}
+
+}  // namespace
+
+bool seqno_event_arm(seqno_timeline& timeline, seqno_event& event, std::uint64_t seqno) noexcept {
+  event.seqno = seqno;
+  list_init(event.node);
+  if (!arm_event(timeline, event)) return false;
+  detail::serve_orphans();
   return true;
 }
 

@@ -128,14 +128,16 @@ void wait_for_handlers(irq_line& line, location where) noexcept {
   if (!returned()) waiters.wait(returned, where);
 }
 
-/// True, and reported, if the caller is the threaded half of a handler of `line`.
-bool is_own_thread(irq_line& line, const char* function) noexcept {
+/// True, and reported, if the caller is the threaded half of `action`, or, where that is null, of any
+/// handler of `line`.
+bool is_own_thread(irq_line& line, const control* action, const char* function) noexcept {
   const task* const self = task_if_any();
   if (self == nullptr) return false;
   bool found = false;
   {
     guard g{actions_lock};
     for (control* a = line.actions.load_relaxed(); a != nullptr; a = a->next.load_relaxed()) {
+      if (action != nullptr && a != action) continue;
       found = found || (a->thread.joinable() && &a->thread.get() == self);
     }
   }
@@ -227,6 +229,7 @@ void actions_fork_child() noexcept {
 irq_action& irq_action::operator=(irq_action&& other) noexcept {
   if (this != &other) {
     if (control_ != nullptr) free();
+    if (control_ != nullptr) return *this;  // refused: both stay as they are
     control_ = std::exchange(other.control_, nullptr);
   }
   return *this;
@@ -239,7 +242,8 @@ irq_action::~irq_action() {
 void irq_action::free() noexcept {
   if (control_ == nullptr) return;
   might_sleep();
-  if (in_interrupt() || detail::is_own_thread(control_->line, "free")) return;  // reported
+  if (in_interrupt() || detail::is_own_thread(control_->line, control_, "free"))
+    return;  // reported
   control* const action = std::exchange(control_, nullptr);
   detail::unlink_action(*action);
   detail::wait_for_handlers(action->line, location::current());
@@ -297,7 +301,7 @@ void enable_irq(irq_line& line) noexcept {
 
 void synchronize_irq(irq_line& line, location where) noexcept {
   might_sleep(where);
-  if (in_interrupt() || detail::is_own_thread(line, "synchronize")) return;  // reported
+  if (in_interrupt() || detail::is_own_thread(line, nullptr, "synchronize")) return;  // reported
   detail::wait_for_handlers(line, where);
   if (line.threads_active.load_seq_cst() == 0) return;
   detail::waiters.wait([&] { return line.threads_active.load_seq_cst() == 0; }, where);

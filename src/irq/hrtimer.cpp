@@ -17,6 +17,9 @@
 ///   T4. One run of what is due is bounded, by `runs_max`, and a timer that restarts without having
 ///       moved its expiry expires anew now, behind whatever else is due: so no timer keeps the
 ///       service CPU from the others, nor from its lines.
+///   T5. A timer may be in the heap while there is no service CPU: started where nobody may sleep,
+///       or left by a shutdown or a fork. `timers_wait` tells the next operation of a task, which
+///       starts one.
 /// Contexts: functions run in hardirq context with interrupts off, without the lock.
 
 #include "interlock/hrtimer.hpp"
@@ -41,11 +44,16 @@ constexpr unsigned runs_max = 64;
 
 constinit spinlock timers_lock;
 constinit hrtimer* first INTERLOCK_GUARDED_BY(timers_lock) = nullptr;
+constinit atomic<std::uint32_t> armed_timers{0};  ///< in the heap; written under the lock
 constinit detail::irq_waiters waiters;
 
 /// True if it stands in front now.
 bool arm(hrtimer& timer) noexcept INTERLOCK_REQUIRES(timers_lock) {
-  if ((timer.state & armed_bit) != 0) detail::heap_remove(first, timer);
+  if ((timer.state & armed_bit) != 0) {
+    detail::heap_remove(first, timer);
+  } else {
+    armed_timers.store_relaxed(armed_timers.load_relaxed() + 1);
+  }
   timer.state |= armed_bit;
   detail::heap_insert(first, timer);
   return first == &timer;
@@ -54,6 +62,7 @@ bool arm(hrtimer& timer) noexcept INTERLOCK_REQUIRES(timers_lock) {
 void disarm(hrtimer& timer) noexcept INTERLOCK_REQUIRES(timers_lock) {
   detail::heap_remove(first, timer);
   timer.state &= ~armed_bit;
+  armed_timers.store_relaxed(armed_timers.load_relaxed() - 1);
 }
 
 /// Natively at most two CPUs can run it: the one that started it, and the service CPU.
@@ -156,6 +165,8 @@ bool has_arrived(const hrtimer& timer) noexcept {
 
 namespace detail {
 
+bool timers_wait() noexcept { return armed_timers.load_relaxed() != 0; }
+
 deadline serve_timers() noexcept {
   deadline next = next_expiry();
   if (next <= monotonic_clock::now()) {
@@ -205,7 +216,8 @@ hrtimer::~hrtimer() {
 }
 
 result<void> hrtimer_start(hrtimer& timer, deadline when) noexcept {
-  if (const result<cpu_id> service = detail::require_service(); !service) return service.error();
+  const result<cpu_id> service = detail::require_service();
+  if (!service && sleep_allowed()) return service.error();  // else armed all the same: T5
   cpu_id pinned_to = cpu_id::none;
   if (timer.run_mode == hrtimer_mode::pinned) {
     const result<cpu_id> own = online_cpu();

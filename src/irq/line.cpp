@@ -26,12 +26,21 @@ namespace bits = line_state;
 constinit spinlock lines_lock;
 constinit list_head lines INTERLOCK_GUARDED_BY(lines_lock){&lines, &lines};
 constinit atomic<std::uint32_t> last_number{0};
+constinit atomic<std::uint32_t> descriptor_lines{0};  ///< written under lines_lock
+
+/// Pre: the line is linked.
+void forget_descriptor(irq_line& line) noexcept INTERLOCK_REQUIRES(lines_lock) {
+  if (line.fd < 0) return;
+  line.fd = -1;
+  descriptor_lines.store_relaxed(descriptor_lines.load_relaxed() - 1);
+}
 
 /// The descriptor first, while the caller still knows that it is open.
 void dispose(irq_line& line) noexcept {
   if (line.fd >= 0) unwatch_descriptor(line.fd);
   {
     guard g{irqsave, lines_lock};
+    forget_descriptor(line);
     list_del_init(line.all);
   }
   if (cpu_descriptor* const cpu = line.target.load_relaxed()) put_cpu_descriptor(*cpu);
@@ -123,7 +132,15 @@ result<cpu_descriptor*> find_target(cpu_id wanted) noexcept {
 void link_line(irq_line& line) noexcept {
   guard g{irqsave, lines_lock};
   list_add_tail(line.all, lines);
+  if (line.fd >= 0) descriptor_lines.store_relaxed(descriptor_lines.load_relaxed() + 1);
 }
+
+void keep_off_descriptor(irq_line& line) noexcept {
+  guard g{irqsave, lines_lock};
+  forget_descriptor(line);
+}
+
+bool descriptors_wait() noexcept { return descriptor_lines.load_relaxed() != 0; }
 
 bool is_line(const cpu_node& node) noexcept { return node.run == run_line; }
 
@@ -260,7 +277,7 @@ result<ref_ptr<irq_line>> make_irq_line(const irq_line_options& options) noexcep
   if (options.fd < 0) {
     detail::link_line(*line);
   } else if (const result<void> watched = detail::watch_new_line(*line); !watched) {
-    line->fd = -1;  // perhaps another line's
+    detail::keep_off_descriptor(*line);
     return watched.error();
   }
   return line;

@@ -11,6 +11,9 @@
 ///   X2. `start_lock` covers starting and stopping.
 ///   X3. A node that finds no service CPU is on `orphans`; whoever put it there looks again whether
 ///       one has appeared, and one that appears looks at `orphans` first.
+///   X4. While there is none, each operation of a task starts one if something needs it: orphans,
+///       armed timers, lines with a descriptor. So neither a shutdown nor a fork, nor a start in an
+///       interrupt, leaves a timer or a line unserved for ever.
 /// Ordering (X3):
 ///   poster                                service CPU
 ///   push on orphans       [Z1]            publish current           [Z3]
@@ -30,6 +33,7 @@
 #include "interlock_platform/poller.hpp"
 #include "irq/lifecycle.hpp"
 #include "irq/line.hpp"
+#include "rcu/callbacks.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 namespace {
@@ -96,6 +100,7 @@ deadline serve_round() noexcept {
   replay();
   if ((wanted & asked::restart) != 0) restart_threads();
   deadline until = serve_timers();
+  start_worker_if_needed();  // callbacks of who could not start it
   if ((wanted & asked::ring) != 0 && !repeat_rings()) {
     requests.fetch_or_relaxed(asked::ring);  // by its own thread: it will not miss it
     const deadline retry = platform::now() + ring_retry;
@@ -158,6 +163,12 @@ bool with_service(F function) noexcept {
   return true;
 }
 
+/// X4.
+bool is_needed() noexcept {
+  return !orphans.empty() || (requests.load_relaxed() & asked::restart) != 0 || timers_wait() ||
+         descriptors_wait();
+}
+
 void ask(std::uint32_t what) noexcept {
   if ((requests.fetch_or_release(what) & what) == 0) wake_service();
 }
@@ -194,10 +205,16 @@ void post_to_service(cpu_node& node) noexcept {
 }
 
 void serve_orphans() noexcept {
-  const std::uint32_t wanted = requests.load_relaxed();
-  if (orphans.empty() && (wanted & asked::restart) == 0) return;
-  if (current.load_seq_cst() != nullptr || (wanted & asked::stop) != 0) return;
+  if (current.load_seq_cst() != nullptr) [[likely]]
+    return;
+  if (platform::this_task().signalling_depth.load_relaxed() != 0) return;
+  if ((requests.load_relaxed() & asked::stop) != 0 || !is_needed()) return;
   (void)require_service();
+}
+
+void serve_orphans_to_wait() noexcept {
+  if (current.load_seq_cst() == nullptr && is_needed()) [[unlikely]]
+    (void)require_service();
 }
 
 void wake_service() noexcept {

@@ -15,9 +15,13 @@ namespace interlock::inline INTERLOCK_PLATFORM::detail {
 /// next one, which is started now if the caller may sleep. Context: any.
 void post_to_service(cpu_node& node) noexcept;
 
-/// Starts it if nodes wait for one and the caller may sleep. For those who find that their node is
-/// queued already: after a fork it may be waiting for them. Context: any.
+/// Starts it if something waits for one: nodes, armed timers, lines with a descriptor, threaded
+/// halves to be started again. Operations of a task end with it; it does nothing where the caller may
+/// not sleep or is in a fence signalling section, which allocates nothing. Context: any.
 void serve_orphans() noexcept;
+/// The same for a task that is about to wait for what only the service CPU may bring: in a
+/// signalling section too. Context: task, may sleep.
+void serve_orphans_to_wait() noexcept;
 
 /// Makes it look at timers, failed rings and threads to be started. No effect if it does not run.
 /// Context: any; async-signal-safe.
@@ -45,8 +49,15 @@ void unwatch_descriptor(int fd) noexcept;
 /// Posts what is due and says when the next is. Context: task, on the service CPU.
 [[nodiscard]] deadline serve_timers() noexcept;
 
+/// True if a timer is armed. Context: any.
+[[nodiscard]] bool timers_wait() noexcept;
+
 // line.cpp
+/// True if a line has a descriptor. Context: any.
+[[nodiscard]] bool descriptors_wait() noexcept;
 void link_line(irq_line& line) noexcept;
+/// Of a line that could not watch its descriptor, which may be another line's.
+void keep_off_descriptor(irq_line& line) noexcept;
 /// A descriptor is readable: raises its line. Context: task, on the service CPU.
 void descriptor_is_ready(std::uint64_t cookie) noexcept;
 /// Adds all lines with descriptors to a new poller. Context: task.

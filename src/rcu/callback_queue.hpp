@@ -69,8 +69,8 @@ class callback_queue {
     return head;
   }
 
-  void count_invoked(std::uint64_t more) noexcept {
-    invoked_.store_release(invoked_.load_relaxed() + more);  // [C3] pairs with [C4]
+  void count_invoked() noexcept {
+    invoked_.store_release(invoked_.load_relaxed() + 1);  // [C3] pairs with [C4]
   }
 
   /// In the child of a fork: pushes that other threads had begun will never end.

@@ -10,28 +10,36 @@
 /// |-----|---------------------------------------------------------------------------------------|
 /// | 0   | asleep: the worker may be parked on the word. May be set with it awake; never clear    |
 /// |     | with it parked                                                                        |
-/// | 1   | absent: no worker runs; the next operation in task context starts it                  |
+/// | 1   | absent: no worker runs; the next operation of a task that may start it does           |
 /// | 2   | flood: more than `rcu_backlog_max` are outstanding; set by producers, cleared by the  |
 /// |     | worker at half of that                                                                |
 ///
-/// Starting the worker: a thread cannot be started from an interrupt. There the callback is queued
-/// and `absent` stays set, so that the next operation of RCU in task context, on any thread, starts
-/// it; at the latest `shutdown` runs the callback. A handler that Interlock does not know of (one
+/// Starting the worker: that allocates and takes locks of libc, so it is not done in an interrupt, in
+/// atomic context (somebody's spinlock), nor in a fence signalling section. A reader forbids it not:
+/// nothing is locked there, and programs may drop their objects nowhere else. Where it is forbidden
+/// the callback is queued and `absent` stays set, so that the next operation of RCU elsewhere, on any
+/// thread, starts it, or the service CPU does; at the latest `shutdown` runs the callback. A handler
+/// that Interlock does not know of (one
 /// of sigaction) looks like a task: a program whose first call_rcu may come from such a handler
 /// calls rcu_barrier() once before it installs it.
 ///
 /// Invariants: I1. Callbacks of one task run in the order in which it queued them (one shard).
 ///             I2. Callbacks run under `callbacks_lock`, a bounded number at a time, so that a fork
 ///                 falls between two of them.
-///             I3. Who may not sleep, reads, or runs a callback, never waits for a backlog.
+///             I3. Who may not sleep, reads, runs a callback, or is in a fence signalling section
+///                 (for the backlog may wait for that fence), never waits for a backlog.
 ///             I4. One task at a time is between take and run (`process`): the worker, or with
 ///                 worker_lock held and no worker, another. Else one could run what the other took
 ///                 after the snapshot.
+///             I5. Whoever finds worker_lock held and so cannot start the worker sets
+///                 `start_wanted`; whoever drops the lock looks at it then.
 /// Ordering: [C1]-[C4] see callback_queue.hpp.
 ///   [A1] a producer pushes, then reads `attention`; [A2] the worker sets `asleep`, then looks for
 ///        arrivals. All seq_cst: one of the two sees the other.
 ///   [A3] the worker clears `flood`, then changes `flood_ended`; [A4] a waiter reads `flood_ended`,
 ///        then `attention`. All seq_cst.
+///   [A10] `start_wanted` is set, then the lock tried; [A11] the lock is dropped, then `start_wanted`
+///        read. Full barriers between: not both can miss the other.
 ///   [A5] `bell` changes before it is unparked; the worker reads it before it looks for work.
 
 #include "rcu/callbacks.hpp"
@@ -77,6 +85,7 @@ struct alignas(64) {
 struct alignas(64) {
   atomic<std::uint32_t> bell{0};  // the worker naps on it
   atomic<std::uint32_t> stop{0};
+  atomic<std::uint32_t> start_wanted{0};
   atomic<std::uint32_t> flood_ended{0};
   atomic<std::int64_t> give_up_at{INT64_MAX};
   atomic<std::int64_t> start_not_before{INT64_MIN};
@@ -87,6 +96,8 @@ struct alignas(64) {
 constinit short_lock callbacks_lock;
 constinit short_lock worker_lock;
 constinit platform::thread_handle worker INTERLOCK_GUARDED_BY(worker_lock){};
+constinit bool has_worker INTERLOCK_GUARDED_BY(worker_lock) = false;  // it has not been joined yet
+constinit const callback_queue* running INTERLOCK_GUARDED_BY(callbacks_lock) = nullptr;
 constinit bool forker_in_callback = false;  // between fork_prepare and the end of the fork
 
 std::uint32_t own_id() noexcept {
@@ -197,19 +208,16 @@ class serving_softirq {
 bool invoke_some(callback_queue& q) noexcept INTERLOCK_REQUIRES(callbacks_lock) {
   const serving_softirq context;
   state.callback_task.store_relaxed(own_id());
-  std::uint64_t done = 0;
+  running = &q;
   rcu_head* head = nullptr;
-  while (done < chunk && (head = q.pop()) != nullptr) {
+  for (std::uint64_t done = 0; done < chunk && (head = q.pop()) != nullptr; ++done) {
     if (head->func == pass_marker_callback) {
-      q.count_invoked(done);  // before the waiter returns, so that it finds them counted
-      done = 0;
       pass_marker(head);
       continue;
     }
     invoke(*head);
-    ++done;
+    q.count_invoked();  // each by itself: a callback may fork, and a marker's waiter finds all counted
   }
-  q.count_invoked(done);
   state.callback_task.store_relaxed(0);
   return q.has_taken();
 }
@@ -262,6 +270,13 @@ void worker_sleep() noexcept {
   state.attention.fetch_and_relaxed(~asleep);
 }
 
+/// From now on nobody serves callbacks; whoever waits for that sees it.
+void leave_post() noexcept {
+  state.attention.fetch_or_seq_cst(absent);
+  service.flood_ended.fetch_add_seq_cst(1);  // [A3]
+  platform::unpark(service.flood_ended, platform::unpark_all);
+}
+
 void worker_main(void*) noexcept {
   while (true) {
     const std::uint32_t rung = service.bell.load_acquire();  // [A5]
@@ -272,7 +287,10 @@ void worker_main(void*) noexcept {
       continue;
     }
     const bool flooded = (state.attention.load_relaxed() & flood) != 0;
-    if (!process({flooded, &service.give_up_at})) return;
+    if (!process({flooded, &service.give_up_at})) {
+      leave_post();
+      return;
+    }
     if (!flooded) platform::park(service.bell, rung, platform::now() + nap);
   }
 }
@@ -283,11 +301,22 @@ void wake_worker() noexcept {
   }
 }
 
-/// Pre: task context. A failure is tried again later, by whoever comes then.
+/// No interrupt, no spinlock, no signalling section; a reader may.
+bool may_start_worker() noexcept {
+  return preemptible() && platform::this_task().signalling_depth.load_relaxed() == 0;
+}
+
+void join_worker() noexcept INTERLOCK_REQUIRES(worker_lock) {
+  if (has_worker) platform::join(worker);
+  has_worker = false;
+}
+
+/// Pre: may_start_worker(). A failure is tried again later, by whoever comes then.
 void start_worker_locked() noexcept INTERLOCK_REQUIRES(worker_lock) {
   const std::int64_t now = platform::now().time_since_epoch().count();
   if ((state.attention.load_relaxed() & absent) == 0) return;
   if (now < service.start_not_before.load_relaxed()) return;
+  join_worker();  // one that gave up
   const result<platform::thread_handle> started =
       platform::spawn([](void* argument) { worker_main(argument); }, nullptr, "ilk-rcu");
   if (!started) {
@@ -295,20 +324,40 @@ void start_worker_locked() noexcept INTERLOCK_REQUIRES(worker_lock) {
     return;
   }
   worker = *started;
+  has_worker = true;
   state.attention.fetch_and_seq_cst(~absent);
 }
 
+/// Leaves it to the holder of the lock if there is one, without waiting (I5).
 void start_worker() noexcept {
-  if (!worker_lock.try_lock()) return;  // somebody else does
-  start_worker_locked();
-  worker_lock.unlock();
+  service.start_wanted.store_relaxed(1);
+  smp_mb();  // [A10] pairs with [A11]
+  while (service.start_wanted.load_relaxed() != 0 && worker_lock.try_lock()) {
+    service.start_wanted.store_relaxed(0);
+    start_worker_locked();
+    worker_lock.unlock();
+    smp_mb();  // [A11] pairs with [A10]
+  }
 }
+
+/// Context: task, may sleep.
+class INTERLOCK_SCOPED_CAPABILITY worker_guard {
+ public:
+  worker_guard() noexcept INTERLOCK_ACQUIRE(worker_lock) { worker_lock.lock(); }
+  worker_guard(const worker_guard&) = delete;
+  worker_guard& operator=(const worker_guard&) = delete;
+  ~worker_guard() INTERLOCK_RELEASE() {
+    worker_lock.unlock();
+    smp_mb();  // [A11] pairs with [A10]
+    if (service.start_wanted.load_relaxed() != 0 && has_work()) start_worker();
+  }
+};
 
 /// True if a worker runs, after having started it, or having waited for who does.
 /// Context: task, may sleep.
 bool worker_runs() noexcept {
   if ((state.attention.load_relaxed() & absent) == 0) return true;
-  const short_guard guard{worker_lock};
+  const worker_guard guard;
   start_worker_locked();
   return (state.attention.load_relaxed() & absent) == 0;
 }
@@ -316,7 +365,8 @@ bool worker_runs() noexcept {
 /// Makes the caller wait until the worker has caught up, if its context allows (I3) and there is
 /// one.
 void push_back() noexcept {
-  const bool may_wait = sleep_allowed() && !in_rcu_callback() && worker_runs();
+  const bool may_wait =
+      sleep_allowed() && may_start_worker() && !in_rcu_callback() && worker_runs();
   if (!may_wait) {
     service.let_through.fetch_add_relaxed(1);
     return;
@@ -332,7 +382,7 @@ void push_back() noexcept {
 
 void attend(std::uint32_t attention) noexcept {
   if ((attention & asleep) != 0) wake_worker();
-  if ((attention & absent) != 0 && in_task()) start_worker();
+  if ((attention & absent) != 0 && may_start_worker()) start_worker();
   if ((attention & flood) != 0) push_back();
 }
 
@@ -358,21 +408,19 @@ void run_callbacks_here(const grace_period_wait& how) noexcept INTERLOCK_REQUIRE
 
 /// For a barrier when no thread could be started, or has just been stopped.
 void run_callbacks_without_worker() noexcept {
-  const short_guard guard{worker_lock};
+  const worker_guard guard;
   if ((state.attention.load_relaxed() & absent) != 0) run_callbacks_here({});
 }
 
 void stop_worker() noexcept INTERLOCK_REQUIRES(worker_lock) {
-  if ((state.attention.load_relaxed() & absent) != 0) return;
+  if (!has_worker) return;
   service.stop.store_seq_cst(1);  // [A9] pairs with [A8]
   wake_worker();
   ring_bell();
   grace_period_nudge();
-  platform::join(worker);
+  join_worker();
   service.stop.store_relaxed(0);
-  state.attention.fetch_or_seq_cst(absent);
-  service.flood_ended.fetch_add_seq_cst(1);  // [A3] whoever waits sees that nobody is there
-  platform::unpark(service.flood_ended, platform::unpark_all);
+  leave_post();
 }
 
 }  // namespace
@@ -392,7 +440,7 @@ void request_grace_period(std::uint64_t snapshot) noexcept {
 
 void start_worker_if_needed() noexcept {
   const std::uint32_t attention = state.attention.load_relaxed();
-  if ((attention & absent) != 0 && in_task() && has_work()) start_worker();
+  if ((attention & absent) != 0 && may_start_worker() && has_work()) start_worker();
 }
 
 void wait_for_callbacks() noexcept {
@@ -458,14 +506,20 @@ void callbacks_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
     }
     *link = nullptr;
     q.put_back(first, last);
-    q.recount(count);
+    const bool one_runs = forker_in_callback && running == &q;  // to be counted when it returns
+    q.recount(count + (one_runs ? 1 : 0));
   }
   service.stop.store_relaxed(0);
+  service.start_wanted.store_relaxed(0);
+  service.give_up_at.store_relaxed(INT64_MAX);  // a shutdown of the parent's
   worker_lock.reset();
   if (forker_in_callback) {  // it is the worker, and goes on as that
     state.callback_task.store_relaxed(own_id());
     return;
   }
+  has_worker = false;
+  service.bell.store_relaxed(0);
+  service.flood_ended.store_relaxed(0);
   callbacks_lock.reset();
   state.callback_task.store_relaxed(0);
   state.attention.store_relaxed(absent);
@@ -481,7 +535,7 @@ void callbacks_shutdown() noexcept {
   if (rcu_read_lock_held()) {
     report_suspicious(location::current(), "shutdown in RCU read-side critical section!");
   }
-  const short_guard guard{worker_lock};
+  const worker_guard guard;
   const deadline until = platform::now() + shutdown_patience;
   service.give_up_at.store_relaxed(until.time_since_epoch().count());
   stop_worker();

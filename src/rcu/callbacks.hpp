@@ -14,7 +14,7 @@ namespace interlock::inline INTERLOCK_PLATFORM::detail {
 void request_grace_period(std::uint64_t snapshot) noexcept;
 
 /// Starts the worker if something waits for it and none runs; every operation of RCU that a task
-/// makes calls it. Context: any; does nothing in interrupts, where no thread can be started.
+/// makes calls it, and the service CPU. Context: any; does nothing where no thread may be started.
 void start_worker_if_needed() noexcept;
 
 /// Waits for the callbacks that were queued before. Pre: a task outside readers and callbacks.

@@ -5,6 +5,10 @@
 /// Invariants:
 ///   I1. `task_words::task` owns one reference; the exit hook drops it and makes the state `dead`.
 ///   I2. A task in state `dead` never leaves it: no waker's mask contains it.
+///   I3. A thread that needs a task after its exit hook (a destructor of another key that locks a
+///       mutex) gets one that nothing will end. Its record is found by the address of the thread's
+///       words, which only one thread at a time can have: the next such thread there drops it. So
+///       there are as many as such addresses, not as such threads.
 /// Contexts: tasks are made in task context only (malloc).
 
 #include <cstdlib>
@@ -29,15 +33,19 @@ void check_no_locks_held(const task& self) noexcept {
   submit_report(report_kind::mutex_misuse, text);
 }
 
+void end_task(task& t) noexcept {
+  t.thread.store_relaxed(nullptr);
+  t.word.store_release(static_cast<std::uint32_t>(task_state::dead));  // [X1] with [X2]
+  intrusive_put(t);
+}
+
 void thread_exit() noexcept {
   task_words& words = platform::this_task();
   task* const self = static_cast<task*>(words.task);
   if (self == nullptr) return;
   check_no_locks_held(*self);
-  self->thread.store_relaxed(nullptr);
-  self->word.store_release(static_cast<std::uint32_t>(task_state::dead));  // [X1] with [X2]
   words.task = nullptr;
-  intrusive_put(*self);
+  end_task(*self);
 }
 
 /// The forking thread lives on under a new id; the others are not there.
@@ -52,12 +60,37 @@ constinit platform::lifecycle_hook hook{
 
 [[gnu::constructor]] void install_hook() noexcept { platform::add_lifecycle_hook(hook); }
 
+struct late_task {
+  const task_words* words;
+  atomic<task*> last;
+  late_task* next;
+};
+constinit atomic<late_task*> late_tasks{nullptr};  ///< only ever grows
+
+/// I3. Without memory for the record `made` is never freed.
+void keep_late_task(task& made) noexcept {
+  const task_words* const words = &platform::this_task();
+  late_task* const first = late_tasks.load_acquire();
+  for (late_task* at = first; at != nullptr; at = at->next) {
+    if (at->words != words) continue;
+    end_task(*at->last.exchange_acq_rel(&made));
+    return;
+  }
+  void* const memory = std::malloc(sizeof(late_task));
+  if (memory == nullptr) return;
+  auto* const record = new (memory) late_task{words, atomic<task*>{&made}, first};
+  while (!late_tasks.compare_exchange_acq_rel(record->next, record)) {
+  }
+}
+
 task& first_use() noexcept {
   INTERLOCK_BUG_ON(!in_task() && "the first current_task() of a thread allocates");
   task* const made = detail::make_task();
   INTERLOCK_BUG_ON(made == nullptr && "out of memory");
   platform::thread_name(made->name);
   detail::adopt_task(*made);
+  const std::uint32_t life = platform::this_task().life.load_relaxed();
+  if (life == static_cast<std::uint32_t>(task_life::dead)) keep_late_task(*made);
   return *made;
 }
 

@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "interlock/shutdown.hpp"
 #include "irq/timer_heap.hpp"
 #include "irq_test_support.hpp"
 
@@ -374,6 +375,22 @@ TEST_F(hrtimer_unit, a_timer_that_restarts_without_moving_does_not_starve_the_se
   EXPECT_TRUE(eventually([&] { return other.runs.load_acquire() == 1; }));
   (void)hrtimer_cancel(stuck);
   (void)hrtimer_cancel(other.timer);
+}
+
+TEST_F(hrtimer_unit, can_be_started_where_the_service_cpu_cannot) {
+  const auto line = interlock::test::make_line_on();
+  const irq_action action = interlock::test::request(*line, [] { return irqreturn::handled; });
+  test_timer t;
+  interlock::shutdown();
+  {
+    const irq_flags flags = local_irq_save();
+    EXPECT_TRUE(hrtimer_start(t.timer, monotonic_clock::now()));
+    local_irq_restore(flags);
+  }
+  EXPECT_EQ(t.runs.load_acquire(), 0u);
+  raise_irq(*line);  // any operation of a task starts it
+  EXPECT_TRUE(eventually([&] { return t.runs.load_acquire() == 1; }));
+  (void)hrtimer_cancel(t.timer);
 }
 
 }  // namespace

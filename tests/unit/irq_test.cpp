@@ -11,6 +11,7 @@
 
 #include "interlock/hrtimer.hpp"
 #include "interlock/rcupdate.hpp"
+#include "interlock/shutdown.hpp"
 #include "interlock/spinlock.hpp"
 #include "interlock/wait_queue.hpp"
 #include "interlock_platform/poller.hpp"
@@ -467,6 +468,55 @@ TEST_F(irq, a_threaded_half_that_waits_for_itself_is_reported) {
   EXPECT_TRUE(reports.took(report_kind::warning, "synchronize from its own threaded half"));
 }
 
+TEST_F(irq, a_threaded_half_frees_another_handler_of_its_line) {
+  const auto line = make_line({.name = "shared"});
+  completion done;
+  counter others{0};
+  irq_action other;
+  result<irq_action> action = request_threaded_irq(
+      *line, [] { return irqreturn::wake_thread; },
+      [&] {
+        other.free();
+        done.complete();
+      },
+      {.shared = true});
+  ASSERT_TRUE(action.has_value());
+  result<irq_action> second = request_threaded_irq(
+      *line, [] { return irqreturn::wake_thread; }, [&] { others.fetch_add_relaxed(1); },
+      {.shared = true});
+  ASSERT_TRUE(second.has_value());
+  other = std::move(*second);
+  raise_irq(*line);
+  ASSERT_TRUE(done.wait_until(deadline_after(std::chrono::seconds{10})));
+  const std::uint32_t before = others.load_relaxed();
+  raise_irq(*line);
+  ASSERT_TRUE(done.wait_until(deadline_after(std::chrono::seconds{10})));
+  EXPECT_EQ(others.load_relaxed(), before);
+}
+
+TEST_F(irq, an_action_that_cannot_be_freed_is_not_overwritten) {
+  const auto line = make_line_on();
+  completion done;
+  counter runs{0};
+  irq_action action;
+  result<irq_action> made = request_threaded_irq(
+      *line, [] { return irqreturn::wake_thread; },
+      [&] {
+        if (runs.fetch_add_relaxed(1) == 0) action = irq_action{};
+        done.complete();
+      });
+  ASSERT_TRUE(made.has_value());
+  action = std::move(*made);
+  raise_irq(*line);
+  ASSERT_TRUE(done.wait_until(deadline_after(std::chrono::seconds{10})));
+  EXPECT_TRUE(reports.took(report_kind::warning, "free from its own threaded half"));
+  action.free();
+  synchronize_irq(*line);
+  raise_irq(*line);
+  synchronize_irq(*line);
+  EXPECT_EQ(runs.load_relaxed(), 1u) << "it was lost, and runs still";
+}
+
 TEST_F(irq, a_handler_that_enables_interrupts_is_reported_and_mended) {
   const auto line = make_line_on();
   const irq_action action = request(*line,
@@ -651,6 +701,26 @@ TEST_F(irq, a_software_raise_does_not_read_the_descriptor) {
     platform::signal_event_fd(fd);
     done.wait();
     EXPECT_FALSE(platform::drain_event_fd(fd));
+  }
+  platform::close_fd(fd);
+}
+
+/// A line with a descriptor needs the service CPU: after a shutdown the next operation starts it.
+TEST_F(irq, a_descriptor_is_watched_again_after_a_shutdown) {
+  const int fd = platform::open_event_fd().value();
+  {
+    const auto line = make_line({.name = "fd", .fd = fd});
+    const auto own = make_line_on();
+    completion done;
+    const irq_action action = request(*line, [&] {
+      done.complete();
+      return irqreturn::handled;
+    });
+    const irq_action own_action = request(*own, [] { return irqreturn::handled; });
+    shutdown();
+    platform::signal_event_fd(fd);
+    raise_irq(*own);
+    EXPECT_TRUE(done.wait_until(deadline_after(std::chrono::seconds{10})));
   }
   platform::close_fd(fd);
 }

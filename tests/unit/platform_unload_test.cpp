@@ -159,6 +159,59 @@ TEST_F(platform_unload, a_handler_that_the_process_put_over_ours_stays) {
   signal(number, SIG_DFL);
 }
 
+/// The default action of a real-time signal ends the process.
+TEST_F(platform_unload, a_ring_that_a_thread_holds_back_does_not_end_the_process) {
+  const auto install = copy.its(platform::install_doorbell);
+  const auto ring = copy.its(platform::ring_doorbell);
+  EXPECT_EQ(status_of_child([&] {
+              if (!install(doorbell::interrupt, []() noexcept {})) return 1;
+              flag up, unloaded;
+              std::uint32_t id = 0;
+              std::thread masked{[&] {
+                sigset_t all, before;
+                sigfillset(&all);
+                pthread_sigmask(SIG_SETMASK, &all, &before);
+                id = gettid();
+                up.raise();
+                unloaded.await();
+                pthread_sigmask(SIG_SETMASK, &before, nullptr);
+              }};
+              up.await();
+              if (!ring(id, doorbell::interrupt)) return 2;
+              copy.unload();
+              unloaded.raise();
+              masked.join();
+              return copy.is_mapped() ? 3 : 0;
+            }),
+            0);
+}
+
+struct slow_handler {
+  flag entered, leave;
+  atomic<int> left{0};
+};
+slow_handler slow;
+
+TEST_F(platform_unload, waits_for_handlers_under_way) {
+  ASSERT_TRUE(copy.its(platform::install_doorbell)(doorbell::interrupt, []() noexcept {
+    slow.entered.raise();
+    slow.leave.await();
+    slow.left.fetch_add_relaxed(1);
+  }));
+  const int number = copy.its(platform::doorbell_signal)(doorbell::interrupt);
+  std::thread rung{[&] { (void)copy.its(platform::ring_doorbell)(gettid(), doorbell::interrupt); }};
+  slow.entered.await();
+  std::thread releaser{[&] {
+    while (!is_default(number)) platform::yield();  // the unload has begun
+    for (int i = 0; i < 1000; ++i) platform::yield();
+    slow.leave.raise();
+  }};
+  copy.unload();
+  EXPECT_EQ(slow.left.load_relaxed(), 1) << "its text went while it ran";
+  releaser.join();
+  rung.join();
+}
+
 atomic<int> first_rung{0};
 atomic<int> second_rung{0};
 

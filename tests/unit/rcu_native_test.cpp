@@ -11,6 +11,7 @@
 
 #include <thread>
 
+#include "interlock/preempt.hpp"
 #include "interlock/shutdown.hpp"
 #include "rcu_test_support.hpp"
 #include "support/report_recorder.hpp"
@@ -230,6 +231,32 @@ TEST(rcu_thread_end, a_reader_amid_the_enlisting_holds_up_a_grace_period) {
   cond_synchronize_rcu(cookie);
 }
 
+// --- the worker ---
+
+/// Who queues a callback cannot start the worker while another holds the lock for that. The holder
+/// here has given up on a reader, and is about to leave what is queued.
+TEST(rcu_worker, is_started_by_the_holder_of_its_lock_if_another_could_not) {
+  static atomic<int> ran{0};
+  const auto count = [](rcu_head*) { ran.fetch_add_release(1); };
+  rcu_head early;
+  rcu_head late;
+  shutdown();
+  held_reader reader;
+  preempt_disable();
+  call_rcu(early, count);  // starts no worker
+  preempt_enable();
+  const rcu_cookie idle = get_state_synchronize_rcu();
+  kthread holder = start([] { shutdown(); });
+  wait_until([&] { return get_state_synchronize_rcu() != idle; });
+  call_rcu(late, count);
+  holder.join();
+  reader.leave();
+  const deadline until = platform::now() + std::chrono::seconds{10};
+  while (ran.load_acquire() != 2 && platform::now() < until) platform::yield();
+  EXPECT_EQ(ran.load_acquire(), 2) << "nobody runs them";
+  rcu_barrier();
+}
+
 // --- fork ---
 
 /// Runs `body`, which returns an exit status, in a child process, and returns what became of it.
@@ -359,6 +386,68 @@ TEST_F(rcu_fork, in_a_callback) {
   });
   rcu_barrier();
   EXPECT_EQ(status, 0);
+}
+
+/// The child's callback is between others that the parent's worker had taken.
+TEST_F(rcu_fork, in_a_callback_keeps_the_counts) {
+  static pid_t child = -1;
+  std::vector<rcu_head> heads(4);
+  {
+    held_reader reader;
+    call_rcu(heads[0], [](rcu_head*) {});
+    call_rcu(heads[1], [](rcu_head*) {});
+    call_rcu(heads[2], [](rcu_head*) {
+      child = fork();
+      if (child != 0) return;
+      alarm(60);
+      static rcu_head last;
+      call_rcu(last, [](rcu_head*) { _exit(outstanding() == 1 ? 0 : 1); });
+    });
+    call_rcu(heads[3], [](rcu_head*) {});
+  }
+  rcu_barrier();
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_EQ(outstanding(), 0u);
+}
+
+/// The parent gives up on readers a second after it began to shut down; the child has no such hurry.
+TEST_F(rcu_fork, in_a_callback_of_a_shutdown_leaves_the_child_a_worker) {
+  constexpr int ran = 7;
+  static pid_t child = -1;
+  rcu_head head;
+  {
+    held_reader reader;
+    call_rcu(head, [](rcu_head*) {
+      child = fork();
+      if (child != 0) return;
+      alarm(60);
+      static rcu_head last;
+      static flag reads;
+      std::thread{[] {
+        const guard g{rcu};
+        reads.raise();
+        atomic<std::uint32_t> never{0};
+        platform::park(never, 0, platform::now() + std::chrono::milliseconds{1200});
+      }}.detach();
+      reads.await();
+      // By the thread that forked. If it gave up, the child's exit would run it on another.
+      call_rcu(last, [](rcu_head*) { _exit(gettid() == getpid() ? ran : 1); });
+    });
+    kthread leaver = start([&] {
+      // Amid the shutdown, which nobody can see begin. If it begins later, less is tested.
+      atomic<std::uint32_t> never{0};
+      platform::park(never, 0, platform::now() + std::chrono::milliseconds{50});
+      reader.leave();
+    });
+    shutdown();
+    leaver.join();
+  }
+  rcu_barrier();
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == ran) << status;
 }
 
 TEST_F(rcu_fork, amid_everything) {

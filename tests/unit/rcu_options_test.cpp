@@ -8,6 +8,8 @@
 #include <string>
 
 #include "interlock/bottom_half.hpp"
+#include "interlock/dma_fence.hpp"
+#include "interlock/spinlock.hpp"
 #include "rcu_test_support.hpp"
 #include "support/libdw.hpp"
 
@@ -202,6 +204,62 @@ TEST(rcu_first_call, from_an_interrupt_is_run_after_the_next_operation_of_a_task
                     EXPECT_EQ(outstanding(), 0u);
                   }),
                   "");
+}
+
+/// A task may hold a spinlock of its own, or stand where a fence depends on it: no thread is started
+/// there, because that allocates and takes locks of libc.
+TEST(rcu_first_call, in_atomic_context_starts_no_thread) {
+  EXPECT_IN_CHILD(([] {
+                    const std::size_t threads_before = threads_of_process();
+                    spinlock lock;
+                    {
+                      const guard g{irqsave, lock};
+                      call_rcu(*new rcu_head, free_head);
+                      (void)start_poll_synchronize_rcu();
+                    }
+                    {
+                      const guard g{no_mask, lock};
+                      call_rcu(*new rcu_head, free_head);
+                    }
+                    {
+                      const bool cookie = dma_fence_begin_signalling();
+                      call_rcu(*new rcu_head, free_head);
+                      dma_fence_end_signalling(cookie);
+                    }
+                    EXPECT_EQ(outstanding(), 3u);
+                    EXPECT_EQ(threads_of_process(), threads_before);
+                    call_rcu(*new rcu_head, free_head);
+                    EXPECT_EQ(threads_of_process(), threads_before + 1);
+                    wait_until([] { return outstanding() == 0; });
+                  }),
+                  "");
+}
+
+/// A fence that is put in a reader, as each is: nothing is locked there.
+TEST(rcu_first_call, in_a_reader_starts_the_thread) {
+  EXPECT_IN_CHILD(([] {
+                    rcu_read_lock();
+                    call_rcu(*new rcu_head, free_head);
+                    rcu_read_unlock();
+                    wait_until([] { return outstanding() == 0; });
+                  }),
+                  "");
+}
+
+void never_waits_in_a_signalling_section() {
+  held_reader reader;
+  const bool cookie = dma_fence_begin_signalling();
+  for (int i = 0; i < 1000; ++i) call_rcu(*new rcu_head, free_head);
+  dma_fence_end_signalling(cookie);
+  EXPECT_EQ(outstanding(), 1000u);
+  EXPECT_EQ(rcu_get_statistics().callers_pushed_back, 0u);
+  reader.leave();
+  rcu_barrier();
+}
+
+TEST(rcu_flood, pushes_nobody_back_in_a_signalling_section) {
+  const options_for_children options{"rcu_backlog_max=100"};
+  EXPECT_IN_CHILD(never_waits_in_a_signalling_section, "");
 }
 
 // --- stalls ---

@@ -4,7 +4,9 @@
 
 #include "interlock/seqno_fence.hpp"
 
+#include "interlock/irqflags.hpp"
 #include "interlock/rcupdate.hpp"
+#include "interlock/shutdown.hpp"
 #include "seqno_test_support.hpp"
 
 namespace interlock::test {
@@ -355,14 +357,59 @@ TEST_F(seqno_fence_test, a_timeline_without_arm_op_is_polled) {
 TEST_F(seqno_fence_test, a_timeline_that_refuses_arming_is_polled) {
   mock_provider provider;
   provider.can_arm.store_relaxed(false);
-  const auto polled = make_timeline(provider, {}, mock_provider::polled_ops);  // starts the service
   const auto timeline = make_timeline(provider);
   const auto fence = fence_at(timeline, 1);
+  shutdown();  // nobody has started the service CPU for this timeline
   fence->enable_sw_signaling();
   EXPECT_EQ(provider.armed.load_relaxed(), 1);
+  EXPECT_EQ(fence->status(), 0);
   seqno_timeline_cell(*timeline).value.store_release(1);
   fence->wait();
+  EXPECT_EQ(fence->status(), 1);
   EXPECT_EQ(provider.disarmed.load_relaxed(), 0);
+}
+
+TEST_F(seqno_fence_test, a_polled_fence_outlives_the_service_cpu) {
+  mock_provider provider;
+  const auto timeline = make_timeline(provider, {}, mock_provider::polled_ops);
+  const auto armed = fence_at(timeline, 1);
+  const auto unarmed = fence_at(timeline, 2);
+  armed->enable_sw_signaling();
+  shutdown();
+  // Not decided: nobody polls now, and whoever waits sees to it that somebody does.
+  EXPECT_EQ(armed->status(), 0);
+  EXPECT_FALSE(unarmed->wait_until(deadline_after(std::chrono::milliseconds{5})));
+  EXPECT_EQ(unarmed->status(), 0);
+  shutdown();
+  seqno_timeline_cell(*timeline).value.store_release(2);
+  EXPECT_TRUE(armed->wait_until(deadline_after(std::chrono::seconds{10})));
+  EXPECT_TRUE(unarmed->wait_until(deadline_after(std::chrono::seconds{10})));
+  EXPECT_EQ(armed->status(), 1);
+  EXPECT_EQ(unarmed->status(), 1);
+}
+
+/// There the service CPU cannot be started: the next operation in a task does.
+TEST_F(seqno_fence_test, a_polled_fence_may_be_armed_where_nobody_may_sleep) {
+  mock_provider provider;
+  const auto timeline = make_timeline(provider, {}, mock_provider::polled_ops);
+  const auto fence = fence_at(timeline, 1);
+  const auto other = fence_at(timeline, 2);
+  counting_callback first;
+  counting_callback second;
+  shutdown();
+  {
+    const irq_flags flags = local_irq_save();
+    EXPECT_TRUE(first.add_to(*fence));
+    local_irq_restore(flags);
+  }
+  EXPECT_EQ(fence->status(), 0);
+  seqno_timeline_cell(*timeline).value.store_release(1);
+  ASSERT_TRUE(second.add_to(*other));
+  EXPECT_TRUE(eventually([&] { return first.runs.load_acquire() == 1; }));
+  EXPECT_EQ(fence->status(), 1);
+  EXPECT_EQ(other->status(), 0);
+  seqno_timeline_cell(*timeline).value.store_release(2);
+  EXPECT_TRUE(eventually([&] { return second.runs.load_acquire() == 1; }));
 }
 
 TEST_F(seqno_fence_test, polling_stops_and_lets_the_timeline_go) {

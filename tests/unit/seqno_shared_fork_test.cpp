@@ -291,4 +291,26 @@ TEST_F(seqno_shared_fork_test, a_child_does_not_make_the_parents_descriptor_read
 }
 
 }  // namespace
+/// An interval so long that no poll is cut short by the fork.
+TEST_F(seqno_shared_fork_test, a_polled_fence_is_signalled_in_a_child_too) {
+  mock_provider provider;
+  const auto timeline = make_timeline(provider, {.poll_interval = std::chrono::milliseconds{50}},
+                                      mock_provider::polled_ops);
+  const auto armed = fence_at(timeline, 1);
+  const auto unarmed = fence_at(timeline, 1);
+  armed->enable_sw_signaling();
+  const pid_t child = run_child([&] {
+    if (unarmed->wait_until(deadline_after(std::chrono::milliseconds{5}))) return 1;
+    if (armed->status() != 0 || unarmed->status() != 0) return 2;
+    seqno_timeline_cell(*timeline).value.store_release(1);  // its own copy
+    if (!armed->wait_until(deadline_after(std::chrono::seconds{10}))) return 3;
+    if (!unarmed->wait_until(deadline_after(std::chrono::seconds{10}))) return 4;
+    return armed->status() == 1 && unarmed->status() == 1 ? 0 : 5;
+  });
+  EXPECT_EQ(end_of(child), 0);
+  seqno_timeline_cell(*timeline).value.store_release(1);
+  armed->wait();
+  EXPECT_EQ(armed->status(), 1);
+}
+
 }  // namespace interlock::test

@@ -3,6 +3,8 @@
 /// Threads of the process, which the library did not start: they are tasks from first use to end.
 
 #include <gtest/gtest.h>
+#include <malloc.h>
+#include <pthread.h>
 
 #include <string>
 #include <thread>
@@ -81,6 +83,40 @@ TEST_F(thread_exit_test, destructors_of_thread_storage_may_lock) {
   }};
   t.join();
   EXPECT_EQ(destroyed.load_relaxed(), 1);
+}
+
+/// Behind the last call of the library's own key: nothing of the library sees the thread end any more.
+TEST_F(thread_exit_test, locks_in_the_last_destructors_leave_nothing_behind) {
+  constexpr int threads = 2000;
+  constexpr std::uintptr_t last_round = PTHREAD_DESTRUCTOR_ITERATIONS;
+  static mutex m;
+  static pthread_key_t key;
+  static atomic<int> locked{0};
+  ASSERT_EQ(pthread_key_create(&key,
+                               [](void* value) {
+                                 const auto round = reinterpret_cast<std::uintptr_t>(value);
+                                 if (round < last_round) {
+                                   const auto next = static_cast<const char*>(value) + 1;
+                                   pthread_setspecific(key, next);
+                                   return;
+                                 }
+                                 const guard g{m};
+                                 locked.fetch_add_relaxed(1);
+                               }),
+            0);
+  const auto run_one = [] {
+    std::thread{[] {
+      { const guard g{m}; }
+      pthread_setspecific(key, reinterpret_cast<const void*>(std::uintptr_t{1}));
+    }}.join();
+  };
+  run_one();
+  const std::size_t before = mallinfo2().uordblks;
+  for (int i = 0; i < threads; ++i) run_one();
+  const std::size_t after = mallinfo2().uordblks;
+  EXPECT_EQ(locked.load_relaxed(), threads + 1);
+  EXPECT_LT(after, before + threads * 40u);
+  pthread_key_delete(key);
 }
 
 }  // namespace

@@ -11,10 +11,16 @@
 /// A ring carries the address of an object of this library, so that the same signal sent by anybody
 /// else (kill(1), another copy of Interlock) is told apart and dropped.
 ///
+/// At unload an instance may be queued on a thread that blocks it at the moment, whose default action
+/// would end the process; and handlers may be under way, whose text is about to go. So the signal is
+/// ignored first, by which the kernel discards all that is queued, and handlers are waited for. What
+/// remains are their first and last few instructions, outside of the count.
+///
 /// Invariants: I1. `chosen` changes only under `doorbell_lock`, and not while installed.
 ///             I2. An entry is in place before the handler that calls it.
 /// Ordering:   [D1] publishes an entry, [D2] finds it in the handler; [D3] publishes `installed`
 ///             after the handler is in place, [D4] reads it before ringing.
+///             [D5] a handler leaves, [D6] the unloader sees it: all it did comes before the unload.
 
 #include "interlock_platform/doorbell.hpp"
 
@@ -29,6 +35,8 @@
 #include <cstring>
 
 #include "interlock/options.hpp"
+#include "interlock_platform/lifecycle.hpp"
+#include "interlock_platform/park.hpp"
 #include "interlock_platform/poller.hpp"
 #include "native.hpp"
 
@@ -50,6 +58,17 @@ struct line {
 constinit line lines[doorbell_count];
 constinit const char* const option_names[doorbell_count] = {"irq_signal", "nmi_signal"};
 
+/// Handlers under way.
+constinit atomic<std::int32_t> in_flight{0};
+
+class counted_handler {
+ public:
+  counted_handler() noexcept { in_flight.fetch_add_relaxed(1); }
+  ~counted_handler() { in_flight.fetch_sub_release(1); }  // [D5] pairs with [D6]
+  counted_handler(const counted_handler&) = delete;
+  counted_handler& operator=(const counted_handler&) = delete;
+};
+
 /// Its address marks our own rings.
 constinit const char ring_mark = 0;
 
@@ -57,6 +76,7 @@ constexpr std::size_t index_of(doorbell bell) noexcept { return static_cast<std:
 constexpr std::size_t other(std::size_t index) noexcept { return 1 - index; }
 
 void serve(int number, siginfo_t* info, void* context) noexcept {
+  const counted_handler counted;
   const errno_keeper keeper;
   if (info->si_code != SI_QUEUE || info->si_value.sival_ptr != &ring_mark) return;
   line& nmi = lines[index_of(doorbell::nmi)];
@@ -181,11 +201,27 @@ void restore_doorbells() noexcept {
     if (!l.installed.load_relaxed()) continue;
     struct sigaction action;
     const int number = l.chosen.load_relaxed();
-    if (sigaction(number, nullptr, &action) == 0 && is_ours(action)) {
-      sigaction(number, &l.before, nullptr);
-    }
+    if (sigaction(number, nullptr, &action) != 0 || !is_ours(action)) continue;
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    sigaction(number, &ignore, nullptr);  // discards what is queued, on all threads
+    sigaction(number, &l.before, nullptr);
   }
+  while (in_flight.load_acquire() > 0) yield();  // [D6] pairs with [D5]
 }
+
+namespace {
+
+/// Handlers of other threads are not in the child. One of the forking thread's may be: it takes the
+/// count below 0, which is as good as 0.
+void forget_handlers() noexcept { in_flight.store_relaxed(0); }
+
+constinit lifecycle_hook hook{hook_order::platform, nullptr, nullptr, nullptr,
+                              forget_handlers,      nullptr, nullptr};
+
+[[gnu::constructor]] void install_hook() noexcept { add_lifecycle_hook(hook); }
+
+}  // namespace
 
 result<void> require_nmi() noexcept {
   const private_guard guard{doorbell_lock};
