@@ -44,10 +44,7 @@ std::unique_ptr<device_queue> open_queue(const provider& from, const char* name)
 }  // namespace
 
 int main() {
-  const auto computes = open_queue(engine_provider(), "compute");
-  const auto writes = open_queue(file_provider(), "write");
-
-  job make;
+  job make;  // jobs outlive the queues that run them
   make.kind = job_kind::execute;
   make.execute = &compute;
   job write;
@@ -56,6 +53,9 @@ int main() {
   write.buffer = reinterpret_cast<std::byte*>(text);
   write.prepare = &take_length;
   write.cookie = &make;
+
+  const auto computes = open_queue(engine_provider(), "compute");
+  const auto writes = open_queue(file_provider(), "write");
 
   const auto made = computes->submit(make);
   if (!made) return EXIT_FAILURE;

@@ -43,7 +43,7 @@ class routing_table {
     if (added == nullptr) return false;
     const guard updater{lock_};
     rcu_pointer<route>& link = find_link(destination);
-    route* const replaced = rcu_dereference_protected(link, lock_.is_locked());
+    route* const replaced = rcu_dereference_protected(link, lock_.held_by_current());
     rcu_init_pointer(added->next, replaced != nullptr ? next_of(*replaced) : nullptr);
     rcu_assign_pointer(link, added);  // complete before it can be seen
     if (replaced != nullptr) delete_rcu<&route::rcu>(replaced);
@@ -54,7 +54,7 @@ class routing_table {
   bool erase(unsigned destination) {
     const guard updater{lock_};
     rcu_pointer<route>& link = find_link(destination);
-    route* const erased = rcu_dereference_protected(link, lock_.is_locked());
+    route* const erased = rcu_dereference_protected(link, lock_.held_by_current());
     if (erased == nullptr) return false;
     rcu_assign_pointer(link, next_of(*erased));
     delete_rcu<&route::rcu>(erased);  // a reader may still stand on it
@@ -63,13 +63,13 @@ class routing_table {
 
  private:
   route* next_of(const route& r) const {
-    return rcu_dereference_protected(r.next, lock_.is_locked());
+    return rcu_dereference_protected(r.next, lock_.held_by_current());
   }
   /// What points to the route, or would point to it.
   rcu_pointer<route>& find_link(unsigned destination) {
     rcu_pointer<route>* link = &buckets_[destination % buckets];
     while (true) {
-      route* const r = rcu_dereference_protected(*link, lock_.is_locked());
+      route* const r = rcu_dereference_protected(*link, lock_.held_by_current());
       if (r == nullptr || r->destination == destination) return *link;
       link = &r->next;
     }

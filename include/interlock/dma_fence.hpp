@@ -3,7 +3,7 @@
 
 /// `dma_fence`: one object for "this work is done", which devices, tasks and processes wait on.
 ///
-/// One-shot, counted, ordered by `(context, seqno)`. Costs its device one atomic operation when
+/// One-shot, counted, ordered by `(context, seqno)`. Signalling it is one atomic operation when
 /// nobody waits: only a waiter or a callback arms the signalling (`enable_signaling`).
 ///
 /// Obligations of whoever makes fences (the cross-driver contract):

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// All of Interlock but the adapters that pull in more of the standard library (coroutine.hpp,
-/// stop_token.hpp), which are included by name. Left to right, in the order of the layers:
+/// All of Interlock but what is included by name: the adapters that pull in more of the standard
+/// library (coroutine.hpp, stop_token.hpp), C++26's spelling of RCU (rcu.hpp), and what only makers
+/// of devices need (device/ring_queue.hpp, job_ring.hpp, job_server.hpp). In the order of the layers:
 
 // base: vocabulary
 #include "interlock/atomic.hpp"

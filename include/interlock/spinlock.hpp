@@ -4,7 +4,7 @@
 /// `spinlock`: mutual exclusion for every context. Four bytes, C layout.
 ///
 /// Waiting is bounded spinning, then parking in the OS: in user space the holder may be
-/// descheduled, and FIFO spinning then costs two orders of magnitude (docs/performance.md). Unfair.
+/// descheduled, and who only spins then burns its time slice. Unfair.
 ///
 /// | bits | meaning                                                                              |
 /// |------|--------------------------------------------------------------------------------------|

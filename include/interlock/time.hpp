@@ -12,7 +12,8 @@ namespace interlock {
 /// A duration. Unit: nanoseconds, signed 64 bits.
 using ktime = std::chrono::nanoseconds;
 
-/// Tag of the monotonic clock; `now()` lives in clock.hpp because the platform answers it.
+/// Tag of the monotonic clock; `now()` is `monotonic_clock::now()` in task.hpp: the
+/// platform answers it.
 struct monotonic_time_tag {
   using duration = ktime;
   using rep = duration::rep;
