@@ -102,6 +102,25 @@ case $1 in
     done
     ;;
 
+  platform)
+    # Objects made for another platform do not link to this one's library, not even those of a C face.
+    fresh "$work/platform"
+    cp -r "$prefix/include/interlock_platform" "$work/platform/"
+    sed -i 's/\bnative\b/other/g; s/interlock_platform_native/interlock_platform_other/g' "$work"/platform/interlock_platform/*
+    for folder in platform .; do # the second is the control
+      "$CXX" -std=c++20 -I"$work/$folder" -I"$prefix/include" -include interlock/atomic.hpp \
+        -include interlock_platform/platform.hpp -o "$work/platform/consumer" "$here/find_package/consumer.cpp" \
+        "$library" 2>"$work/log" && linked=yes || linked=no
+      case $folder in
+        platform)
+          [ $linked = no ] || fail 'objects of another platform link to this one'
+          grep -q 'undefined reference to.*interlock_platform_other' "$work/log" || fail "$(cat "$work/log")"
+          ;;
+        *) [ $linked = yes ] || fail "$(cat "$work/log")" ;;
+      esac
+    done
+    ;;
+
   tool)
     [ "$TOOL" = 1 ] || exit 77
     "$prefix/bin/interlock" --help >"$work/log" 2>&1 || fail "$(cat "$work/log")"
@@ -109,7 +128,10 @@ case $1 in
 
   subproject)
     build_consumer "$here/subproject" subproject -DINTERLOCK_SOURCE="$SOURCE"
-    build_consumer "$here/subproject" subproject_shared -DINTERLOCK_SOURCE="$SOURCE" -DBUILD_SHARED_LIBS=ON
+    # The other choice is the parent's to make too; that it configures is enough here.
+    fresh "$work/subproject_shared"
+    "$CMAKE" -S "$here/subproject" -B "$work/subproject_shared" -G Ninja -DCMAKE_C_COMPILER="$CC" \
+      -DCMAKE_CXX_COMPILER="$CXX" -DINTERLOCK_SOURCE="$SOURCE" -DBUILD_SHARED_LIBS=ON
     ;;
 
   readme)
