@@ -232,9 +232,9 @@ struct rcu_head {
 /// Calls `func(&head)` after a grace period, on RCU's own thread, in softirq context: it must not
 /// block (reported), may call call_rcu, may free the object that holds `head`.
 /// Context: any, NMI excepted; a task may wait under a flood (option `rcu_backlog_max`; a task that
-///          is preemptible and outside readers) until RCU has caught up. The first call
-///          starts the thread; from an interrupt it cannot, and the next operation of RCU in a task
-///          does. Handlers of sigaction, unknown to Interlock, count as tasks: call rcu_barrier()
+///          is preemptible, outside readers and fence signalling sections) until RCU has caught up.
+///          The first call starts the thread; in an interrupt, in atomic context or in a signalling
+///          section it does not, and the next operation of RCU elsewhere does. Handlers of sigaction, unknown to Interlock, count as tasks: call rcu_barrier()
 ///          once before the first of them may run.
 /// Order:   what happened before call_rcu happens before the callback.
 /// Errors:  none. Calling it again for a queued head is reported (option `rcu_debug_heads`, on in

@@ -10,6 +10,7 @@
 #include <new>
 
 #include "device/job_ring_impl.hpp"
+#include "fence/seqno_timeline.hpp"
 #include "interlock/guard.hpp"
 #include "interlock/might_sleep.hpp"
 #include "interlock_platform/lifecycle.hpp"
@@ -72,6 +73,25 @@ void fill(job_entry& entry, job& work, std::uint64_t seqno, const ref_ptr<dma_fe
   work.seqno = seqno;
   work.result = 0;
   work.in_flight = true;
+}
+
+/// What job_ring_submit does under the lock. Takes over `memory` if it succeeds.
+result<ref_ptr<dma_fence>> enqueue(job_ring& ring, job& work, void* memory) noexcept
+    INTERLOCK_REQUIRES(ring.lock) {
+  if (ring.closed.load_relaxed() != 0) return error::no_such_device;
+  const std::uint64_t depth = ring.submitted - ring.retired.load_acquire();  // [D6] with [D5]
+  if (depth >= ring.size) return error::resource_unavailable_try_again;
+  const std::uint64_t seqno = ring.submitted + 1;
+  ref_ptr<dma_fence> fence = detail::make_seqno_fence_in(memory, *ring.timeline, seqno);
+
+  fill(ring.entry(seqno), work, seqno, fence);
+  ring.submitted = seqno;
+  device::count(ring.counters.submitted);
+  if (depth + 1 > ring.counters.depth_max.load_relaxed()) {
+    ring.counters.depth_max.store_relaxed(depth + 1);
+  }
+  ring.accepted.store_release(seqno);  // [D1] pairs with [D2]
+  return fence;
 }
 
 /// Marks what has not finished; under the lock no entry is reused meanwhile.
@@ -140,24 +160,17 @@ bool job_ring_is_orphan(const job_ring& ring) noexcept {
 result<ref_ptr<dma_fence>> job_ring_submit(job_ring& ring, job& work) noexcept {
   INTERLOCK_TRY(validate(ring, work));
   if (job_ring_is_orphan(ring)) return error::no_such_device;
-  ref_ptr<dma_fence> fence;
+  // Before the lock, which keeps the device and other submitters off.
+  void* const memory = detail::allocate_seqno_fence(*ring.timeline);
+  if (memory == nullptr) return error::not_enough_memory;
+  result<ref_ptr<dma_fence>> fence = error::not_enough_memory;
   {
     guard g{no_mask, ring.lock};
-    if (ring.closed.load_relaxed() != 0) return error::no_such_device;
-    const std::uint64_t depth = ring.submitted - ring.retired.load_acquire();  // [D6] with [D5]
-    if (depth >= ring.size) return error::resource_unavailable_try_again;
-    const std::uint64_t seqno = ring.submitted + 1;
-    auto made = make_seqno_fence(*ring.timeline, seqno);
-    if (!made) return made.error();
-    fence = std::move(*made);
-
-    fill(ring.entry(seqno), work, seqno, fence);
-    ring.submitted = seqno;
-    device::count(ring.counters.submitted);
-    if (depth + 1 > ring.counters.depth_max.load_relaxed()) {
-      ring.counters.depth_max.store_relaxed(depth + 1);
-    }
-    ring.accepted.store_release(seqno);  // [D1] pairs with [D2]
+    fence = enqueue(ring, work, memory);
+  }
+  if (!fence) {
+    std::free(memory);
+    return fence;
   }
   device::wake_sleeper(ring, job_ring_sleep::for_work);
   return fence;

@@ -7,7 +7,7 @@
 ///       by process; its node is touched under the timeline's lock, then by the processor alone.
 ///   I7. Whoever finds `settled` set by another leaves the fence to that one, who signals it at
 ///       once: in the core (a peek or an arming that said "done"), or in signal_all().
-/// Contexts: any but NMI. Only make_seqno_fence allocates.
+/// Contexts: any but NMI. Only make_seqno_fence allocates, in allocate_seqno_fence.
 
 #include <cstdlib>
 #include <new>
@@ -253,14 +253,16 @@ void seqno_timeline_fail(seqno_timeline& timeline, error e) noexcept {
   seqno_timeline_kick(timeline);
 }
 
-result<ref_ptr<dma_fence>> make_seqno_fence(seqno_timeline& timeline,
-                                            std::uint64_t seqno) noexcept {
+void* detail::allocate_seqno_fence(const seqno_timeline& timeline) noexcept {
   dma_fence_might_allocate();
-  const seqno_timeline_options& options = timeline.options;
   // A timeline may have been made before a fork, whose child has no service CPU yet.
   if (timeline.ops->arm == nullptr && sleep_allowed()) (void)service_cpu();
-  void* const memory = std::malloc(sizeof(seqno_fence));
-  if (memory == nullptr) return error::not_enough_memory;
+  return std::malloc(sizeof(seqno_fence));
+}
+
+ref_ptr<dma_fence> detail::make_seqno_fence_in(void* memory, seqno_timeline& timeline,
+                                               std::uint64_t seqno) noexcept {
+  const seqno_timeline_options& options = timeline.options;
   const bool wraps32 = options.width == seqno_width::bits32 && options.order == seqno_order::cyclic;
   auto* const fence = new (memory) seqno_fence{
       {fence_ops, options.context, seqno, wraps32 ? 0 : dma_fence_flag::seqno64}, &timeline, {}};
@@ -268,6 +270,13 @@ result<ref_ptr<dma_fence>> make_seqno_fence(seqno_timeline& timeline,
   intrusive_get(timeline);
   timeline.fences_made.fetch_add_relaxed(1);
   return ref_ptr<dma_fence>::adopt(&fence->base);
+}
+
+result<ref_ptr<dma_fence>> make_seqno_fence(seqno_timeline& timeline,
+                                            std::uint64_t seqno) noexcept {
+  void* const memory = detail::allocate_seqno_fence(timeline);
+  if (memory == nullptr) return error::not_enough_memory;
+  return detail::make_seqno_fence_in(memory, timeline, seqno);
 }
 
 seqno_point to_seqno_fence(const dma_fence& fence) noexcept {

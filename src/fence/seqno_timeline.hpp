@@ -93,6 +93,12 @@ enum class seqno_verdict { open, passed, failed };
   return judge_seqno(timeline, seqno_timeline_value(timeline), seqno);
 }
 
+/// The two halves of make_seqno_fence, for who holds a lock when the seqno is known: memory, null if
+/// there is none, to be given to the second or to std::free; and a fence in it.
+[[nodiscard]] void* allocate_seqno_fence(const seqno_timeline& timeline) noexcept;
+[[nodiscard]] ref_ptr<dma_fence> make_seqno_fence_in(void* memory, seqno_timeline& timeline,
+                                                     std::uint64_t seqno) noexcept;
+
 /// Sees to it that the word is polled as long as something waits. The caller calls `serve_orphans`
 /// when it has dropped the lock.
 void start_polling(seqno_timeline& timeline) noexcept INTERLOCK_REQUIRES(timeline.lock);

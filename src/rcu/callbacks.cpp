@@ -332,7 +332,8 @@ void start_worker_locked() noexcept INTERLOCK_REQUIRES(worker_lock) {
 void start_worker() noexcept {
   service.start_wanted.store_relaxed(1);
   smp_mb();  // [A10] pairs with [A11]
-  while (service.start_wanted.load_relaxed() != 0 && worker_lock.try_lock()) {
+  while (service.start_wanted.load_relaxed() != 0) {
+    if (!worker_lock.try_lock()) return;
     service.start_wanted.store_relaxed(0);
     start_worker_locked();
     worker_lock.unlock();

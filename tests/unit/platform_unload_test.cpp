@@ -193,6 +193,9 @@ struct slow_handler {
 slow_handler slow;
 
 TEST_F(platform_unload, waits_for_handlers_under_way) {
+  slow.entered.lower();
+  slow.leave.lower();
+  slow.left.store_relaxed(0);
   ASSERT_TRUE(copy.its(platform::install_doorbell)(doorbell::interrupt, []() noexcept {
     slow.entered.raise();
     slow.leave.await();

@@ -237,6 +237,7 @@ TEST(rcu_thread_end, a_reader_amid_the_enlisting_holds_up_a_grace_period) {
 /// here has given up on a reader, and is about to leave what is queued.
 TEST(rcu_worker, is_started_by_the_holder_of_its_lock_if_another_could_not) {
   static atomic<int> ran{0};
+  ran.store_relaxed(0);
   const auto count = [](rcu_head*) { ran.fetch_add_release(1); };
   rcu_head early;
   rcu_head late;

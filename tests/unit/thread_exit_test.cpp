@@ -92,6 +92,7 @@ TEST_F(thread_exit_test, locks_in_the_last_destructors_leave_nothing_behind) {
   static mutex m;
   static pthread_key_t key;
   static atomic<int> locked{0};
+  locked.store_relaxed(0);
   ASSERT_EQ(pthread_key_create(&key,
                                [](void* value) {
                                  const auto round = reinterpret_cast<std::uintptr_t>(value);
