@@ -38,6 +38,10 @@ ZSTD_parameters parameters_of(int level) noexcept {
   return parameters;
 }
 
+unsigned ceil_log2(std::size_t value) noexcept {
+  return static_cast<unsigned>(std::bit_width(value - 1));
+}
+
 std::size_t round_up(std::size_t value, std::size_t unit) noexcept {
   return (value + unit - 1) / unit * unit;
 }
@@ -146,6 +150,12 @@ std::int64_t zstd_compressor::compress(std::span<const std::byte> input, std::si
   ZSTD_parameters parameters = parameters_of(level_);
   parameters.fParams.checksumFlag = frames;
   parameters.fParams.contentSizeFlag = frames;
+  // The history and the chunk together are what the frame's header promises to the decoder; a match
+  // may reach back over all of it.
+  if (plan_.history != 0) {
+    parameters.cParams.windowLog =
+        std::max(parameters.cParams.windowLog, ceil_log2(plan_.history + plan_.chunk));
+  }
   ZSTD_CCtx* const context = context_.get();
   const unsigned long long pledged = frames ? input.size() : ZSTD_CONTENTSIZE_UNKNOWN;
   std::size_t done =
@@ -159,7 +169,7 @@ std::int64_t zstd_compressor::compress(std::span<const std::byte> input, std::si
     if (ZSTD_isError(done)) return to_negative_errno(done);
     ZSTD_invalidateRepCodes(context);
     if (first) {
-      const std::size_t window = std::size_t{1} << parameters.cParams.windowLog;
+      const std::size_t window = std::size_t{1} << parameters_of(level_).cParams.windowLog;
       const std::size_t reach = plan_.history == 0 ? 0 : plan_.chunk + plan_.history;
       write_frame_header(output.data(), std::max(reach, window));
       produced = frame_header_size;
