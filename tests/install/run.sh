@@ -113,10 +113,10 @@ case $1 in
         "$library" 2>"$work/log" && linked=yes || linked=no
       case $folder in
         platform)
-          [ $linked = no ] || fail 'objects of another platform link to this one'
+          [ "$linked" = no ] || fail 'objects of another platform link to this one'
           grep -q 'undefined reference to.*interlock_platform_other' "$work/log" || fail "$(cat "$work/log")"
           ;;
-        *) [ $linked = yes ] || fail "$(cat "$work/log")" ;;
+        *) [ "$linked" = yes ] || fail "$(cat "$work/log")" ;;
       esac
     done
     ;;
