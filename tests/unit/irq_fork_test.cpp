@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include <ctime>
 
 #include "interlock/hrtimer.hpp"
@@ -323,6 +325,20 @@ TEST_F(irq_fork, refused_rings_are_not_repeated_in_a_busy_loop) {
     stop.complete();
     thread.join();
     return used < CLOCKS_PER_SEC / 20 ? 0 : 5;
+  }));
+}
+
+TEST_F(irq_fork, no_thread_is_started_inside_fork) {
+  spinning_cpu cpu;
+  ASSERT_TRUE(service_cpu());
+  rcu_barrier();
+  EXPECT_TRUE(in_child([] {
+    int threads = 0;
+    for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/task"}) {
+      (void)entry;
+      ++threads;
+    }
+    return threads - 1;
   }));
 }
 
