@@ -23,7 +23,8 @@ long submissions() {
     if (std::filesystem::read_symlink(fd, gone) != "anon_inode:[io_uring]") continue;
     std::ifstream info{"/proc/self/fdinfo/" + fd.path().filename().string()};
     for (std::string line; std::getline(info, line);) {
-      if (line.rfind("SqHead:", 0) == 0) return std::stol(line.substr(line.find_first_of("0123456789")));
+      if (line.rfind("SqHead:", 0) == 0)
+        return std::stol(line.substr(line.find_first_of("0123456789")));
     }
   }
   return -1;
