@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "compress.hpp"
 #include "info.hpp"
@@ -18,6 +20,20 @@ constexpr const char* description =
     "Interlock: one object for \"this work is done\" that devices, threads and processes wait on.";
 constexpr const char* footer = "`interlock VERB --help` says more about a verb.";
 
+/// What is wrong, under the program's name, and the way out.
+std::string failure_message(const CLI::App* app, const CLI::Error& problem) {
+  const bool no_verb = app->get_subcommands().empty();
+  const std::string verb = no_verb ? "" : app->get_subcommands().front()->get_name() + " ";
+  std::string what = problem.what();
+  constexpr auto unknown_words = static_cast<int>(CLI::ExitCodes::ExtrasError);
+  const std::vector<std::string> words = app->remaining();
+  if (no_verb && problem.get_exit_code() == unknown_words && !words.empty() &&
+      words.front().front() != '-') {
+    what = fmt::format("there is no verb '{}'; the verbs are compress and info", words.front());
+  }
+  return fmt::format("interlock: {}\n`interlock {}--help` says what there is.\n", what, verb);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -28,6 +44,7 @@ int main(int argc, char** argv) {
   CLI::App app{description, "interlock"};
   app.footer(footer);
   app.require_subcommand(0, 1);
+  app.failure_message(failure_message);
   app.set_version_flag("--version", std::string{"interlock "} + interlock_version_string());
   app.get_formatter()->column_width(34);
 

@@ -22,8 +22,8 @@ wrong() { # wrong <text> <argument>...
 }
 make_file in 1000
 wrong 'a verb is wanted'
-wrong 'frobnicate' frobnicate
-wrong 'level' compress in -l 99
+wrong "interlock: there is no verb 'frobnicate'; the verbs are compress and info" frobnicate
+wrong 'interlock: --level' compress in -l 99
 wrong 'level' compress in -l high
 wrong 'chunk-size' compress in --chunk-size 0
 wrong 'chunk-size' compress in --chunk-size 3parsec
