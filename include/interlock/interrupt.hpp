@@ -71,7 +71,7 @@ enum class irqreturn {
 using irq_handler = irqreturn (*)(irq_line& line, void* cookie);
 
 struct irq_request_options {
-  const char* name = "handler";  ///< for reports and the threaded half's name; must outlive it
+  const char* name = "handler";  ///< for reports and the threaded half; copied, 31 bytes are kept
   bool shared = false;           ///< all handlers of a line must say so
   bool oneshot = false;          ///< the line stays masked until the threaded half has returned
 };

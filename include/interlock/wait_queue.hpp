@@ -62,7 +62,7 @@ INTERLOCK_API void wake_up_mask(wait_queue& wq, task_state mask, unsigned exclus
 
 /// Context: any but NMI.
 inline void wake_up(wait_queue& wq) noexcept { wake_up_mask(wq, task_normal, 1); }
-/// Context: any but NMI.
+/// Up to `count` exclusive waiters; 0: all. Context: any but NMI.
 inline void wake_up_nr(wait_queue& wq, unsigned count) noexcept {
   wake_up_mask(wq, task_normal, count);
 }
@@ -108,7 +108,8 @@ wait_end wait_event(wait_queue& wq, Predicate& predicate, task_state state, bool
 
 }  // namespace detail
 
-/// Sleeps until `predicate()` holds. Context: task, may sleep. Not ended by signals.
+/// Sleeps until `predicate()` holds. The predicate runs with the task's state announced already: it
+/// MUST NOT sleep. Context: task, may sleep. Not ended by signals.
 template <class Predicate>
 void wait_event(wait_queue& wq, Predicate predicate,
                 location where = location::current()) noexcept {

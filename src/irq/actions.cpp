@@ -73,7 +73,7 @@ int thread_main(void* argument) {
 
 result<void> start_thread(control& action) noexcept {
   char name[16] = "irq/";
-  std::strncpy(name + 4, action.name, sizeof name - 5);
+  std::memcpy(name + 4, action.name, sizeof name - 5);  // cut; `action.name` is longer
   result<kthread> started = kthread_run_raw(name, thread_main, &action, nullptr);
   if (!started) return started.error();
   action.thread = std::move(*started);
@@ -155,11 +155,17 @@ control* make_control(irq_line& line, irq_handler handler, irq_handler thread_ha
   if (memory == nullptr) return nullptr;
   intrusive_get(line);
   const bool thread_only = handler == nullptr;
-  return new (memory)
-      control{line,           thread_only ? wake_only : handler,
-              thread_half,    cookie,
-              destroy,        options.name != nullptr ? options.name : "handler",
-              options.shared, thread_half != nullptr && (options.oneshot || thread_only)};
+  auto* const made =
+      new (memory) control{line,
+                           thread_only ? wake_only : handler,
+                           thread_half,
+                           cookie,
+                           destroy,
+                           options.shared,
+                           thread_half != nullptr && (options.oneshot || thread_only)};
+  std::strncpy(made->name, options.name != nullptr ? options.name : "handler",
+               sizeof made->name - 1);
+  return made;
 }
 
 }  // namespace

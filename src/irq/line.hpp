@@ -51,9 +51,9 @@ struct irq_action::control {
   irq_handler thread_half;
   void* cookie;
   void (*destroy)(void*);
-  const char* name;
   bool shared;
   bool oneshot;
+  char name[32] = {};
   atomic<control*> next{nullptr};        ///< written under actions_lock
   atomic<std::uint32_t> half{0};         ///< bits `half_woken`, `half_running`
   atomic<std::uint32_t> thread_lost{0};  ///< a fork left it behind: the service CPU starts another

@@ -309,9 +309,9 @@ CONFORMANCE(fault, a_hung_job_ends_by_close) {
   device_fault fault;
   fault.what = device_fault::action::hang;
   ASSERT_TRUE(queue->inject(fault));
-  job work = nop();
+  job work = counted_nop();
   const auto fence = submit(*queue, work);
-  for (int i = 0; i < 100; ++i) std::this_thread::yield();
+  while (prepared.load_acquire() == 0) std::this_thread::yield();  // it has begun
   queue.reset();
   EXPECT_EQ(fence->status(), to_negative_errno(error::operation_canceled));
 }
@@ -336,9 +336,9 @@ CONFORMANCE(fault, a_stall_ends_by_cancel_all) {
   fault.what = device_fault::action::stall;
   fault.stall_time = std::chrono::hours{1};
   ASSERT_TRUE(queue->inject(fault));
-  job work = nop();
+  job work = counted_nop();
   const auto fence = submit(*queue, work);
-  for (int i = 0; i < 100; ++i) std::this_thread::yield();
+  while (prepared.load_acquire() == 0) std::this_thread::yield();  // it has begun
   queue->cancel_all(error::interrupted);
   ASSERT_TRUE(fence->wait_until(patience()));
   EXPECT_EQ(fence->status(), to_negative_errno(error::interrupted));

@@ -116,8 +116,18 @@ CONFORMANCE(link, a_fence_that_is_done_costs_no_wait) {
 
 CONFORMANCE(link, a_job_may_wait_for_its_own_queue) {
   auto queue = test.open();
-  job first = nop(), second = nop_after(submit(*queue, first));
-  ASSERT_TRUE(submit(*queue, second)->wait_until(patience()));
+  const auto gate = make_gate();
+  job first = nop_after(gate);
+  const auto earlier = submit(*queue, first);
+  job second = nop_after(earlier);
+  second.cookie = earlier.get();
+  second.prepare = [](job& self) {
+    return static_cast<dma_fence*>(self.cookie)->is_signaled() ? 0 : -EPROTO;
+  };
+  const auto later = submit(*queue, second);
+  gate->signal();
+  ASSERT_TRUE(later->wait_until(patience()));
+  EXPECT_EQ(later->status(), 1) << "it began before what it waits for was done";
 }
 
 CONFORMANCE(link, a_stuck_fence_holds_up_its_own_queue_only) {

@@ -63,8 +63,13 @@ TEST_F(stop_token_test, sends_nothing_after_its_scope) {
 
 TEST_F(stop_token_test, holds_a_reference_to_the_task) {
   kthread t = start("target", [] {});
+  const task& target = t.get();
   auto s = std::make_unique<signal_on_stop>(source.get_token(), task_signal::interrupt, t.get());
   (void)t.join();
+  // Its memory is not given to the tasks of other threads.
+  for (int i = 0; i < 20; ++i) {
+    start("other", [&] { EXPECT_NE(&current_task(), &target); }).join();
+  }
   source.request_stop();  // the thread has ended
   s.reset();
 }
