@@ -13,6 +13,7 @@
 #include "interlock/dma_fence.hpp"
 #include "interlock/llist.hpp"
 #include "interlock/report.hpp"
+#include "interlock_platform/lifecycle.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 
@@ -73,8 +74,9 @@ class [[nodiscard]] fence_awaiter {
   /// Context: task.
   ~fence_awaiter() {
     if (!suspended_) return;
-    INTERLOCK_BUG_ON(!fence_->remove_callback(callback_.cb) &&
-                     "a coroutine is destroyed whose resumption is posted");
+    const bool waited = fence_->remove_callback(callback_.cb);
+    const bool is_here = generation_ == platform::fork_generation();
+    INTERLOCK_BUG_ON(!waited && is_here && "a coroutine is destroyed whose resumption is posted");
   }
 
   /// Context: task.
@@ -92,6 +94,7 @@ class [[nodiscard]] fence_awaiter {
       self.handle.resume();
     };
     suspended_ = true;
+    generation_ = platform::fork_generation();
     // After a successful add the coroutine may resume elsewhere at any moment: touch nothing more.
     if (fence->add_callback(callback_.cb, &fired)) return true;
     suspended_ = false;
@@ -120,7 +123,8 @@ class [[nodiscard]] fence_awaiter {
   ref_ptr<dma_fence> fence_;
   link link_;
   callback callback_{{}, &link_};
-  bool suspended_ = false;  ///< the callback is on the fence, or the work on the executor
+  bool suspended_ = false;        ///< the callback is on the fence, or the work on the executor
+  std::uint32_t generation_ = 0;  ///< of the process in which it was; a child's fences forget it
 };
 
 /// `int status = co_await fence_on(executor, fence);`

@@ -50,13 +50,16 @@ result<void> make_line(job_ring& ring) noexcept {
   return {};
 }
 
+/// What a parent of ours has in flight is not ours.
+std::uint32_t in_flight_mark() noexcept { return platform::fork_generation() + 1; }
+
 /// What does not depend on the state of the ring.
 result<void> validate(const job_ring& ring, const job& work) noexcept {
   if ((ring.ops.kinds & kind_bit(work.kind)) == 0) return error::operation_not_supported;
   if (work.kind == job_kind::execute && work.execute == nullptr) return error::invalid_argument;
   const bool has_work = work.execute != nullptr || work.buffer != nullptr || work.fd >= 0;
   if (work.kind == job_kind::nop && has_work) return error::invalid_argument;
-  if (work.in_flight) return error::device_or_resource_busy;
+  if (work.in_flight == in_flight_mark()) return error::device_or_resource_busy;
   return {};
 }
 
@@ -72,7 +75,7 @@ void fill(job_entry& entry, job& work, std::uint64_t seqno, const ref_ptr<dma_fe
   entry.finished = false;
   work.seqno = seqno;
   work.result = 0;
-  work.in_flight = true;
+  work.in_flight = in_flight_mark();
 }
 
 /// What job_ring_submit does under the lock. Takes over `memory` if it succeeds.

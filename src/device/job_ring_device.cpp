@@ -35,7 +35,6 @@ void record_outcome(job_ring& ring, job_entry& entry, std::int64_t outcome) noex
   job& work = *entry.work;
   for (auto& wait : work.waits) wait.reset();
   work.result = outcome;
-  work.in_flight = false;
   if (ring.options.timestamps) work.finished = monotonic_clock::now();
   device::count(ring.counters.completed);
   if (outcome >= 0) return;
@@ -62,6 +61,7 @@ bool retire_batch(job_ring& ring) noexcept {
   std::uint64_t next = first;
   while (next - first < limit && next <= ring.taken && ring.entry(next).finished) {
     done[next - first] = std::move(ring.entry(next).fence);
+    ring.entry(next).work->in_flight = 0;
     ring.entry(next).finished = false;
     ++next;
   }

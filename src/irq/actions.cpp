@@ -215,14 +215,19 @@ void reset_actions(irq_line& line) noexcept {
   }
 }
 
-void start_lost_threads(irq_line& line) noexcept {
+bool start_lost_threads(irq_line& line) noexcept {
+  bool all = true;
   guard g{actions_lock};
   for (control* a = line.actions.load_relaxed(); a != nullptr; a = a->next.load_relaxed()) {
     if (a->thread_lost.load_relaxed() == 0) continue;
-    if (!start_thread(*a)) continue;  // the next wake asks again
+    if (!start_thread(*a)) {
+      all = false;
+      continue;
+    }
     a->thread_lost.store_relaxed(0);
     (void)wake_up_process(a->thread.get());
   }
+  return all;
 }
 
 void actions_fork_child() noexcept {

@@ -168,8 +168,9 @@ void cpu_exit() noexcept {
   words.irqs_off.store_relaxed(0);                      // a thread may end with them off
   words.pending.fetch_and_seq_cst(~cpu_pending::work);  // [P3] pairs with [P2]
   send_away(words.queue);
+  words.cpu = nullptr;  // no fork holds back what the last softirqs queue here
+  barrier();
   run_last_softirqs(words);
-  words.cpu = nullptr;
   if (cpu != nullptr) put_cpu_descriptor(*cpu);
 }
 
@@ -178,7 +179,7 @@ void drop_lines(llist_head& queue) noexcept {
   while (link != nullptr) {
     cpu_node& node = *INTERLOCK_CONTAINER_OF(link, cpu_node, link);
     link = link->next;
-    if (!is_line(node)) (void)queue.push(node.link);
+    if (!is_line(node) && !is_due_work(node)) (void)queue.push(node.link);
   }
 }
 

@@ -92,10 +92,12 @@ void post_here(cpu_node& node) noexcept;
 /// Rings once more, both doorbells if `nmi`: for callers who get no answer. Context: any.
 void ring_again(cpu_descriptor& cpu, bool nmi) noexcept;
 
-/// In the child of a fork: lines leave `queue`, because they will be queued anew.
+/// In the child of a fork: lines and the timers' work leave `queue`, for they will be queued anew.
 void drop_lines(llist_head& queue) noexcept;
 /// line.cpp
 [[nodiscard]] bool is_line(const cpu_node& node) noexcept;
+/// hrtimer.cpp
+[[nodiscard]] bool is_due_work(const cpu_node& node) noexcept;
 
 // entry.cpp
 

@@ -21,8 +21,12 @@
 ///   serving += 1           [G1]              held_back = 1             [G3]
 ///   full barrier                             full barrier
 ///   held_back? leave       [G2]              wait until serving == 0   [G4]
-/// Either the forker waits for the handlers, or they do not begin. What is pending is rung again
-/// after the fork.
+/// Either the forker waits for the handlers, or they do not begin. After the fork:
+///   serve(), leaving                         let_interrupts_go()
+///   pending says what is left  [G5]          held_back = 0             [G8]
+///   full barrier                             full barrier
+///   held_back? leave, else again [G6]        pending? ring             [G7]
+/// Either the CPU sees that the fork is over, or it is rung.
 ///
 /// An interrupt in serve() itself, by place:
 ///   before irqs_off = 1   the nested entry serves all; serve() then finds nothing and leaves
@@ -101,15 +105,18 @@ bool is_due(const cpu_words& cpu) noexcept {
 bool begin_serving(cpu_words& cpu, cpu_descriptor* descriptor) noexcept {
   if (descriptor == nullptr) return true;  // halts nothing: it serves what it has queued itself
   const std::uint32_t levels = descriptor->serving.load_relaxed();
-  descriptor->serving.store_relaxed(levels + 1);  // [G1] pairs with [G4]
-  smp_mb();
-  // The outermost level is waited for, and the inner ones with it.
-  if (levels != 0 || held_back.load_relaxed() == 0) return true;  // [G2] pairs with [G3]
-  descriptor->serving.store_release(levels);
-  if (cpu.softirq_pending.load_relaxed() != 0) {
-    cpu.pending.fetch_or_seq_cst(cpu_pending::softirq);  // for let_interrupts_go() to find
+  while (true) {
+    descriptor->serving.store_relaxed(levels + 1);  // [G1] pairs with [G4]
+    smp_mb();
+    // The outermost level is waited for, and the inner ones with it.
+    if (levels != 0 || held_back.load_relaxed() == 0) return true;  // [G2] pairs with [G3]
+    descriptor->serving.store_release(levels);
+    if (cpu.softirq_pending.load_relaxed() != 0) {
+      cpu.pending.fetch_or_seq_cst(cpu_pending::softirq);  // [G5] pairs with [G7]
+    }
+    smp_mb();
+    if (held_back.load_relaxed() != 0) return false;  // [G6] pairs with [G8]
   }
-  return false;
 }
 
 void end_serving(cpu_descriptor* descriptor) noexcept {
@@ -183,12 +190,15 @@ void hold_interrupts_back() noexcept {
 }
 
 void let_interrupts_go() noexcept {
-  held_back.store_seq_cst(0);
+  held_back.store_relaxed(0);  // [G8] pairs with [G6]
   smp_mb();
   {
     guard g{rcu};
     for (cpu_descriptor* cpu = first_cpu(); cpu != nullptr; cpu = rcu_dereference(cpu->next)) {
-      ring_again(*cpu, false);
+      if (cpu == this_descriptor() || !enter_gate(*cpu)) continue;
+      const bool due = cpu->is_service || cpu->words->pending.load_relaxed() != 0;  // [G7], [G5]
+      leave_gate(*cpu);
+      if (due) ring_again(*cpu, false);
     }
   }
   if (is_due(platform::this_cpu())) replay();

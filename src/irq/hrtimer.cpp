@@ -171,10 +171,13 @@ deadline serve_timers() noexcept {
   deadline next = next_expiry();
   if (next <= monotonic_clock::now()) {
     (void)irq_work_queue(due_work);
-    next = next_expiry();
+    // Held back by a fork, whose end wakes the service CPU?
+    next = due_work.flags.load_relaxed() != 0 ? no_deadline : next_expiry();
   }
   return next;
 }
+
+bool is_due_work(const cpu_node& node) noexcept { return &node == &due_work.node; }
 
 void hrtimer_run_pinned(cpu_node& node, bool gone) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   hrtimer& timer = *INTERLOCK_CONTAINER_OF(&node, hrtimer, node);
@@ -211,6 +214,7 @@ hrtimer::~hrtimer() {
   while (!cancel_once(*this, was_armed)) {
     const detail::cpu_descriptor* const self = detail::this_descriptor();
     if (self != nullptr && self->running_timer == this) return;
+    detail::serve_orphans_to_wait();  // its node may wait for a service CPU, in the child of a fork
     platform::yield();
   }
 }

@@ -184,8 +184,9 @@ void watch_all_descriptors() noexcept {
   }
 }
 
-void restart_threads() noexcept {
+bool restart_threads() noexcept {
   // Starting a thread sleeps, so the list is walked anew for each line.
+  bool all = true;
   std::uint32_t done = 0;
   while (true) {
     irq_line* next = nullptr;
@@ -196,9 +197,9 @@ void restart_threads() noexcept {
         if (line.number > done && line.references.get_unless_zero()) next = &line;
       }
     }
-    if (next == nullptr) return;
+    if (next == nullptr) return all;
     done = next->number;
-    start_lost_threads(*next);
+    all = start_lost_threads(*next) && all;
     intrusive_put(*next);
   }
 }
@@ -219,6 +220,7 @@ void lines_fork_child_reset() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
     const bool in_progress = (state & bits::in_progress) != 0;
     if ((state & (bits::queued | bits::in_progress)) != 0)
       line.references.count.fetch_sub_relaxed(1);
+    if (line.references.read() == 0) forget_descriptor(line);  // only a queue had held it
     // A run that was cut short is done again.
     line.state.store_relaxed((state & ~(bits::queued | bits::in_progress)) |
                              (in_progress ? bits::pending : 0));

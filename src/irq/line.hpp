@@ -151,7 +151,7 @@ void wake_thread_half(irq_access::control& action) noexcept;
 /// In the child of a fork: the threads of all its actions are gone, and perhaps one that
 /// registered.
 void reset_actions(irq_line& line) noexcept;
-void start_lost_threads(irq_line& line) noexcept;
+[[nodiscard]] bool start_lost_threads(irq_line& line) noexcept;
 void actions_fork_child() noexcept;
 
 /// Tells those who wait in synchronize_irq. Context: any but NMI.

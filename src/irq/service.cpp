@@ -98,11 +98,15 @@ deadline serve_round() noexcept {
   const std::uint32_t wanted = requests.fetch_and_acq_rel(asked::stop);
   adopt_orphans();
   replay();
-  if ((wanted & asked::restart) != 0) restart_threads();
+  // What the OS refuses is asked for again after a pause, by a bit of our own thread's: it will not
+  // miss it, and need not be woken for it.
+  std::uint32_t refused = 0;
+  if ((wanted & asked::restart) != 0 && !restart_threads()) refused |= asked::restart;
   deadline until = serve_timers();
   start_worker_if_needed();  // callbacks of who could not start it
-  if ((wanted & asked::ring) != 0 && !repeat_rings()) {
-    requests.fetch_or_relaxed(asked::ring);  // by its own thread: it will not miss it
+  if ((wanted & asked::ring) != 0 && !repeat_rings()) refused |= asked::ring;
+  if (refused != 0) {
+    requests.fetch_or_relaxed(refused);
     const deadline retry = platform::now() + ring_retry;
     if (retry < until) until = retry;
   }

@@ -63,6 +63,6 @@ void descriptor_is_ready(std::uint64_t cookie) noexcept;
 /// Adds all lines with descriptors to a new poller. Context: task.
 void watch_all_descriptors() noexcept;
 /// Context: task, on the service CPU.
-void restart_threads() noexcept;
+[[nodiscard]] bool restart_threads() noexcept;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM::detail

@@ -21,6 +21,7 @@ class irq_waiters {
   template <class Predicate>
   void wait(Predicate predicate, location where) noexcept {
     count_.fetch_add_seq_cst(1);  // [J1] pairs with [J4]
+    serve_orphans_to_wait();      // what ends the wait may need a service CPU
     wait_event(queue_, predicate, where);
     count_.fetch_sub_release(1);
   }

@@ -161,6 +161,10 @@ result<kthread> kthread_run_raw(const char* name, int (*entry)(void*), void* arg
   return failure;
 }
 
+void detail::kthread_fork_child(void* control) noexcept {
+  static_cast<kthread_access::control*>(control)->generation = platform::fork_generation();
+}
+
 bool kthread_should_stop() noexcept {
   const task* const self = detail::task_if_any();
   if (self == nullptr) return false;

@@ -52,6 +52,7 @@ void thread_exit() noexcept {
 void fork_child() noexcept {
   if (task* const self = detail::task_if_any()) {
     self->id.store_relaxed(platform::this_task().id.load_relaxed());
+    if (void* const control = self->thread.load_relaxed()) detail::kthread_fork_child(control);
   }
 }
 

@@ -39,6 +39,9 @@ inline constexpr std::uint32_t parked_bit = 1u << 31;
 /// A task that no thread runs yet; null without memory. The caller owns the reference.
 [[nodiscard]] task* make_task() noexcept;
 
+/// In the child of a fork, of the forking thread: it is this process's now.
+void kthread_fork_child(void* control) noexcept;
+
 /// Makes `t` the calling thread's task; takes over the reference. Pre: the thread has none.
 void adopt_task(task& t) noexcept;
 

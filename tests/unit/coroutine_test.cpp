@@ -4,12 +4,15 @@
 
 #include "interlock/coroutine.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <signal.h>
 #include <ucontext.h>
 
 #include <memory>
 
-#include "fence_test_support.hpp"
+#include "seqno_test_support.hpp"
 
 namespace interlock::test {
 namespace {
@@ -282,6 +285,28 @@ TEST_F(coroutine_test, one_that_is_destroyed_while_it_waits_is_not_resumed) {
   fence->signal();
   EXPECT_EQ(queue.run_ready(), 0u);
   EXPECT_EQ(status.load_acquire(), 0);
+}
+
+/// In the child of a fork its callback is gone from the fence; there is nothing to resume.
+TEST_F(coroutine_test, one_that_waits_may_be_destroyed_in_a_child) {
+  task_queue queue;
+  atomic<int> status{0};
+  const auto timeline_owner = std::make_unique<mock_provider>();
+  const auto timeline = make_timeline(*timeline_owner);
+  const auto fence = fence_at(timeline, 1);
+  const owned waiting = await_owned(queue, fence, status);
+  const pid_t child = fork();
+  if (child == 0) {
+    waiting.handle.destroy();
+    _exit(0);
+  }
+  int end = -1;
+  ASSERT_EQ(waitpid(child, &end, 0), child);
+  EXPECT_TRUE(WIFEXITED(end) && WEXITSTATUS(end) == 0);
+  complete(timeline, 1);
+  EXPECT_EQ(queue.run_ready(), 1u);
+  EXPECT_EQ(status.load_acquire(), 1);
+  waiting.handle.destroy();
 }
 
 TEST_F(coroutine_test, one_whose_resumption_is_posted_must_not_be_destroyed) {

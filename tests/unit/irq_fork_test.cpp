@@ -342,4 +342,33 @@ TEST_F(irq_fork, no_thread_is_started_inside_fork) {
   }));
 }
 
+/// The half sleeps at the fork; the child waits for it, and nobody has started a service CPU there.
+TEST_F(irq_fork, a_wait_for_a_threaded_half_ends_in_the_child) {
+  const auto line = make_line({.name = "threaded"});
+  completion entered;
+  completion leave;
+  result<irq_action> action = request_threaded_irq(
+      *line, [] { return irqreturn::wake_thread; },
+      [&] {
+        entered.complete();
+        leave.wait();
+      });
+  ASSERT_TRUE(action);
+  raise_irq(*line);
+  entered.wait();
+  EXPECT_TRUE(in_child([&] {
+    leave.complete_all();
+    disable_irq(*line);
+    return 0;
+  }));
+  leave.complete_all();
+  synchronize_irq(*line);
+}
+
+TEST_F(irq_fork, a_kthread_may_fork) {
+  kthread forker = interlock::test::start(
+      "forker", [] { EXPECT_TRUE(in_child([] { return kthread_should_stop() ? 1 : 0; })); });
+  (void)forker.join();
+}
+
 }  // namespace

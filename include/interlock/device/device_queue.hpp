@@ -75,7 +75,7 @@ struct job {
   deadline started{};  ///< when its waits were over (option `timestamps` of the queue)
   deadline finished{};
 
-  bool in_flight = false;  ///< the queue's: submitted and not complete
+  std::uint32_t in_flight = 0;  ///< the queue's: not 0 while submitted and not complete
 };
 
 /// How jobs are linked where a device could do several things.

@@ -202,6 +202,7 @@ void restore_doorbells() noexcept {
     struct sigaction action;
     const int number = l.chosen.load_relaxed();
     if (sigaction(number, nullptr, &action) != 0 || !is_ours(action)) continue;
+    l.installed.store_relaxed(false);  // nobody rings any more
     struct sigaction ignore {};
     ignore.sa_handler = SIG_IGN;
     sigaction(number, &ignore, nullptr);  // discards what is queued, on all threads
@@ -213,7 +214,7 @@ void restore_doorbells() noexcept {
 namespace {
 
 /// Handlers of other threads are not in the child. One of the forking thread's may be: it takes the
-/// count below 0, which is as good as 0.
+/// count below 0, and an unload waits for one handler less.
 void forget_handlers() noexcept { in_flight.store_relaxed(0); }
 
 constinit lifecycle_hook hook{hook_order::platform, nullptr, nullptr, nullptr,

@@ -15,10 +15,10 @@ namespace interlock::inline INTERLOCK_PLATFORM::platform {
 ///                 hooks run from the highest `order` to the lowest. The thread's words are then
 ///                 `task_life::dead`.
 /// `fork_prepare`  runs in the parent before fork, highest order first; it takes the locks which
-///                 must be consistent in the child. First interrupts are held back everywhere
-///                 (`interrupts`), since one may have halted malloc, whose locks fork takes; then
-///                 come the locks under which a task may sleep or call anything (`sleeping_locks`),
-///                 then those that are taken with interrupts off, layer by layer.
+///                 must be consistent in the child. First come the locks under which a task may
+///                 sleep, or wait for a handler (`sleeping_locks`); then interrupts are held back
+///                 everywhere (`interrupts`), since one may have halted malloc, whose locks fork
+///                 takes; then the locks that are taken with interrupts off, layer by layer.
 /// `fork_parent`, `fork_child` run after it, lowest order first. In the child only the forking
 ///                 thread exists; it has been given its new id already. Preemption is disabled
 ///                 there, so that nothing sleeps or starts a thread inside fork.
@@ -38,7 +38,7 @@ namespace hook_order {
 inline constexpr int platform = 0, report = 100, sched = 200, locking = 300, wait = 400, rcu = 500,
                      irq = 600, fence = 700, device = 800;
 // For forks only.
-inline constexpr int timelines = 850, sleeping_locks = 900, interrupts = 1000;
+inline constexpr int timelines = 850, interrupts = 875, sleeping_locks = 900;
 }  // namespace hook_order
 
 /// Adds a hook. Context: static initialisation or task. The object must outlive the library.
