@@ -209,6 +209,7 @@ TEST(rcu_first_call, from_an_interrupt_is_run_after_the_next_operation_of_a_task
 /// A task may hold a spinlock of its own, or stand where a fence depends on it: no thread is started
 /// there, because that allocates and takes locks of libc.
 TEST(rcu_first_call, in_atomic_context_starts_no_thread) {
+  if (thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer starts one itself";
   EXPECT_IN_CHILD(([] {
                     const std::size_t threads_before = threads_of_process();
                     spinlock lock;

@@ -15,6 +15,7 @@
 #include "interlock/interlock.hpp"
 #include "interlock_platform/doorbell.hpp"
 #include "modules/second_copy_static.hpp"
+#include "support/sanitizers.hpp"
 
 namespace {
 
@@ -131,6 +132,7 @@ belongings look_around() {
 }
 
 TEST_F(two_copies, one_that_is_unloaded_without_shutdown_leaves_nothing) {
+  if (interlock::test::thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer starts a thread itself";
   const belongings before = look_around();
   EXPECT_GT(run(), 0);
   EXPECT_EQ(start_timer(), 0);
