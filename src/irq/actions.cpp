@@ -45,15 +45,16 @@ void account_return(control& action) noexcept {
   waiters.wake();
 }
 
-/// False when it is time to end. A wake that came before the stop is still served.
+/// False when it is time to end. A wake that came before the stop is still served: so the stop is
+/// looked for first. The other way round both could come between the two looks.
 bool wait_for_wake(control& action) noexcept {
   while (true) {
     set_current_state(task_interruptible);
+    const bool stop = kthread_should_stop();  // acquires what the stopper has seen, [T1] included
     std::uint32_t expected = half_woken;
     const bool woken =
         action.half.compare_exchange_acquire(expected, half_running);  // [T2] pairs with [T1]
-    const bool end = !woken && kthread_should_stop();
-    if (!woken && !end) {
+    if (!woken && !stop) {
       schedule();
       continue;
     }
