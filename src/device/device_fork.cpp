@@ -8,6 +8,7 @@
 /// Contexts:   the hooks run around fork, between those of the timelines, whose locks are held.
 
 #include "device/job_ring_impl.hpp"
+#include "fence/fork_locks.hpp"
 #include "fence/seqno_timeline.hpp"
 #include "interlock/guard.hpp"
 #include "interlock_platform/lifecycle.hpp"
@@ -21,17 +22,6 @@ struct ring_list {
 };
 constinit ring_list all;
 
-/// A lock that stays held across the fork. Taken by one function and dropped by another; preemption
-/// is off by `all.lock` already, and its count has no room for every ring.
-void hold(spinlock& lock) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  lock.lock(no_mask);
-  preempt_enable();
-}
-void let_go(spinlock& lock) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  preempt_disable();
-  lock.unlock(no_mask);
-}
-
 template <class Function>
 void for_each_ring(Function function) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   for (list_head* at = all.rings.next; at != &all.rings; at = at->next) {
@@ -41,11 +31,11 @@ void for_each_ring(Function function) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYS
 
 void prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   all.lock.lock(no_mask);
-  for_each_ring([](job_ring& ring) { hold(ring.record->lock); });
+  for_each_ring([](job_ring& ring) { detail::hold_across_fork(ring.record->lock); });
 }
 
 void parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  for_each_ring([](job_ring& ring) { let_go(ring.record->lock); });
+  for_each_ring([](job_ring& ring) { detail::let_go_after_fork(ring.record->lock); });
   all.lock.unlock(no_mask);
 }
 

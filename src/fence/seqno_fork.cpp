@@ -8,6 +8,7 @@
 ///             unsignalled in the child; so may one that another thread was arming.
 /// Contexts:   the hooks run around fork, in a task.
 
+#include "fence/fork_locks.hpp"
 #include "fence/seqno_timeline.hpp"
 #include "interlock/irqflags.hpp"
 #include "interlock_platform/lifecycle.hpp"
@@ -21,17 +22,6 @@ struct timeline_list {
 };
 constinit timeline_list all;
 constinit irq_flags saved_flags{};  ///< of the forking thread; under `all.lock`
-
-/// A lock that stays held across the fork. Taken by one function and dropped by another; preemption
-/// is off by `all.lock` already, and its count has no room for every timeline.
-void hold(spinlock& lock) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  lock.lock(no_mask);
-  preempt_enable();
-}
-void let_go(spinlock& lock) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  preempt_disable();
-  lock.unlock(no_mask);
-}
 
 seqno_timeline& timeline_at(list_head* node) noexcept {
   return *INTERLOCK_CONTAINER_OF(node, seqno_timeline, all);
@@ -47,11 +37,11 @@ void for_each_timeline(Function function) noexcept INTERLOCK_NO_THREAD_SAFETY_AN
 void fork_prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   const irq_flags flags = all.lock.lock(irqsave);
   saved_flags = flags;
-  for_each_timeline([](seqno_timeline& timeline) { hold(timeline.lock); });
+  for_each_timeline([](seqno_timeline& timeline) { hold_across_fork(timeline.lock); });
 }
 
 void fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
-  for_each_timeline([](seqno_timeline& timeline) { let_go(timeline.lock); });
+  for_each_timeline([](seqno_timeline& timeline) { let_go_after_fork(timeline.lock); });
   all.lock.unlock(irqsave, saved_flags);
 }
 
