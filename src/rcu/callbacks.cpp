@@ -542,7 +542,6 @@ void callbacks_shutdown() noexcept {
   stop_worker();
   if (!rcu_read_lock_held()) run_callbacks_here({false, &service.give_up_at});
   service.give_up_at.store_relaxed(INT64_MAX);
-  service.start_wanted.store_relaxed(0);  // what is left waits for the next use, not for this guard
 }
 
 }  // namespace detail
