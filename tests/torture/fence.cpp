@@ -118,7 +118,10 @@ void use(run& r, slots& all, random& dice) {
       if (dice.one_in(16)) (void)fence_fd::open(*fence);
       break;
     case 4:
-      if (fence->is_signaled()) r.check(fence->timestamp() <= monotonic_clock::now(), "its time");
+      if (fence->is_signaled()) {
+        const deadline at = fence->timestamp();  // before the clock is read
+        r.check(at <= monotonic_clock::now(), "it was signalled in the past");
+      }
       break;
     default: {
       char text[128];

@@ -99,6 +99,8 @@ TEST_F(fence_irq_test, a_handler_processes_a_timeline) {
     seqno_timeline_advance(*timeline, n);
     if (seqno_timeline_armed(*timeline)) raise_irq(*line);
     fence->wait();
+    // Signalled comes before the callbacks; this waits for them.
+    EXPECT_FALSE(fence->remove_callback(cb.cb));
     EXPECT_EQ(cb.runs.load_acquire(), 1);
   }
   EXPECT_EQ(provider.armed.load_relaxed(), 50);
