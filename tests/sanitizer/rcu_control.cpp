@@ -33,11 +33,11 @@ int main(int argc, char**) {
   rcu_assign_pointer(current, new record{1});
   result<kthread> reader = kthread_run("reader", [] {
     int sum = 0;
-    while (rounds.load_relaxed() < 1000) sum += read_once();
+    while (rounds.load_relaxed() < 20000) sum += read_once();
     return sum == 0 ? 1 : 0;
   });
   if (!reader) return 2;
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 20000; ++i) {
     std::unique_ptr<record> old{rcu_dereference_protected(current, true)};
     rcu_assign_pointer(current, new record{i + 2});
     if (waits) synchronize_rcu();

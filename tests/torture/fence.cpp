@@ -13,6 +13,7 @@
 #include "interlock/fence_class.hpp"
 #include "interlock/fence_fd.hpp"
 #include "interlock/seqno_fence.hpp"
+#include "support/sanitizers.hpp"
 #include "torture.hpp"
 
 namespace interlock::torture {
@@ -233,6 +234,7 @@ int child_uses_fences() {
 }
 
 void torment_fork(run& r) {
+  if (test::thread_sanitizer) return r.count();  // it starts no threads in the child of a fork
   slots all;
   std::vector<kthread> threads;
   for (std::uint64_t i = 0; i < 2; ++i) {
