@@ -21,6 +21,7 @@ namespace {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using interlock::test::count_runs;
 using interlock::test::counter;
 using interlock::test::eventually;
 using interlock::test::make_line;
@@ -50,10 +51,7 @@ template <class Body>
 TEST_F(irq_fork, own_lines_work_in_the_child) {
   const auto line = make_line_on();
   counter runs{0};
-  const irq_action action = request(*line, [&] {
-    runs.fetch_add_relaxed(1);
-    return irqreturn::handled;
-  });
+  const irq_action action = count_runs(*line, runs);
   EXPECT_TRUE(in_child([&] {
     if (!cpu_is_online(smp_processor_id())) return 1;
     raise_irq(*line);
@@ -66,10 +64,7 @@ TEST_F(irq_fork, own_lines_work_in_the_child) {
 TEST_F(irq_fork, what_was_pending_on_the_forking_cpu_is_kept) {
   const auto line = make_line_on();
   counter runs{0};
-  const irq_action action = request(*line, [&] {
-    runs.fetch_add_relaxed(1);
-    return irqreturn::handled;
-  });
+  const irq_action action = count_runs(*line, runs);
   preempt_disable();
   preempt_enable();
   disable_irq(*line);
@@ -86,10 +81,7 @@ TEST_F(irq_fork, lines_of_other_cpus_move_to_the_service_cpu_which_restarts) {
   spinning_cpu cpu;
   const auto line = make_line_on(cpu.id());
   counter runs{0};
-  const irq_action action = request(*line, [&] {
-    runs.fetch_add_release(1);
-    return irqreturn::handled;
-  });
+  const irq_action action = count_runs(*line, runs);
   const result<cpu_id> service = service_cpu();
   ASSERT_TRUE(service);
   EXPECT_TRUE(in_child([&] {
@@ -114,10 +106,7 @@ TEST_F(irq_fork, a_raise_that_another_cpu_held_pending_is_served_in_the_child) {
   });
   ASSERT_TRUE(eventually([&] { return up.load_acquire() == 1; }));
   counter runs{0};
-  const irq_action action = request(*line, [&] {
-    runs.fetch_add_release(1);
-    return irqreturn::handled;
-  });
+  const irq_action action = count_runs(*line, runs);
   raise_irq(*line);
   EXPECT_TRUE(in_child([&] {
     if (!service_cpu()) return 1;
@@ -204,10 +193,7 @@ TEST_F(irq_fork, forking_under_a_storm) {
   const auto line = make_line_on(cpu.id());
   const auto own = make_line_on();
   counter runs{0};
-  const irq_action action = request(*line, [&] {
-    runs.fetch_add_relaxed(1);
-    return irqreturn::handled;
-  });
+  const irq_action action = count_runs(*line, runs);
   const irq_action own_action = request(*own, [] { return irqreturn::handled; });
   counter stop{0};
   kthread storm = interlock::test::start("storm", [&] {
@@ -248,10 +234,7 @@ TEST_F(irq_fork, a_raise_survives_a_full_queue_of_signals) {
     spinning_cpu cpu;
     const auto line = make_line_on(cpu.id());
     counter runs{0};
-    const irq_action action = request(*line, [&] {
-      runs.fetch_add_release(1);
-      return irqreturn::handled;
-    });
+    const irq_action action = count_runs(*line, runs);
     struct rlimit before;
     if (getrlimit(RLIMIT_SIGPENDING, &before) != 0) return 1;
     const struct rlimit none { 0, before.rlim_max };
@@ -308,10 +291,7 @@ TEST_F(irq_fork, refused_rings_are_not_repeated_in_a_busy_loop) {
     up.wait();
     const auto line = make_line_on(sleeper);
     counter runs{0};
-    const irq_action action = request(*line, [&] {
-      runs.fetch_add_release(1);
-      return irqreturn::handled;
-    });
+    const irq_action action = count_runs(*line, runs);
     struct rlimit before;
     if (getrlimit(RLIMIT_SIGPENDING, &before) != 0) return 1;
     const struct rlimit none { 0, before.rlim_max };

@@ -64,4 +64,12 @@ template <class F>
 
 using counter = atomic<std::uint32_t>;
 
+/// A handler that does nothing but count its runs, and claims them.
+[[nodiscard]] inline irq_action count_runs(irq_line& line, counter& runs) {
+  return request(line, [&runs] {
+    runs.fetch_add_release(1);
+    return irqreturn::handled;
+  });
+}
+
 }  // namespace interlock::test

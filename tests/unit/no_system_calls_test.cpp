@@ -81,10 +81,7 @@ TEST_F(no_system_calls, by_the_replay_of_an_own_raise) {
   EXPECT_EQ(status_of_child([] {
               const auto line = make_line_on();
               counter runs{0};
-              const irq_action action = request(*line, [&] {
-                runs.fetch_add_relaxed(1);
-                return irqreturn::handled;
-              });
+              const irq_action action = count_runs(*line, runs);
               return run_without_system_calls([&] {
                 const std::uint32_t before = runs.load_relaxed();
                 const irq_flags flags = local_irq_save();
@@ -101,10 +98,7 @@ TEST_F(no_system_calls, by_a_raise_on_the_own_cpu) {
   EXPECT_EQ(status_of_child([] {
               const auto line = make_line_on();
               counter runs{0};
-              const irq_action action = request(*line, [&] {
-                runs.fetch_add_relaxed(1);
-                return irqreturn::handled;
-              });
+              const irq_action action = count_runs(*line, runs);
               return run_without_system_calls([&] {
                 const std::uint32_t before = runs.load_relaxed();
                 raise_irq(*line);
