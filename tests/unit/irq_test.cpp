@@ -576,6 +576,7 @@ TEST_F(irq, a_raise_that_the_cpu_did_not_serve_before_its_end_is_served) {
   raised.complete();
   thread.join();
   done.wait();
+  synchronize_irq(*line);  // counted after the handler
   EXPECT_EQ(irq_get_statistics(*line).handled, 1u);
 }
 
