@@ -81,7 +81,8 @@ bool take_floor(std::uint32_t id) noexcept {
       turn = turn_now;
     }
     if (now >= until) return false;
-    platform::park(floor_word, seen, until);
+    platform::park(floor_word, seen, until, platform::park_scope::process,
+                   platform::deadline_kind::watchdog);
   }
 }
 
