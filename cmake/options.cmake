@@ -16,4 +16,19 @@ option(INTERLOCK_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
 option(INTERLOCK_BENCH "Build the benchmarks" OFF)
 option(INTERLOCK_INSTALL "Make install rules" ${PROJECT_IS_TOP_LEVEL})
 
+# The model platform needs Boost.Context and libdw; left out, with a word, where they are absent.
+option(INTERLOCK_MODEL "Build the model platform beside the native one" ${PROJECT_IS_TOP_LEVEL})
+
 set(INTERLOCK_SANITIZE "" CACHE STRING "A value for -fsanitize=, as 'address,undefined' or 'thread'")
+
+if(INTERLOCK_MODEL AND INTERLOCK_SANITIZE)
+  set(INTERLOCK_MODEL OFF) # one instrumentation at a time
+endif()
+if(INTERLOCK_MODEL)
+  find_package(Boost QUIET COMPONENTS context)
+  find_library(INTERLOCK_LIBDW dw)
+  if(NOT TARGET Boost::context OR NOT INTERLOCK_LIBDW)
+    message(STATUS "The model platform is left out: it needs Boost.Context and libdw (Debian: libboost-context-dev libdw-dev).")
+    set(INTERLOCK_MODEL OFF)
+  endif()
+endif()
