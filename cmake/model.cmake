@@ -36,7 +36,8 @@ set_target_properties(interlock_machine PROPERTIES CXX_VISIBILITY_PRESET hidden
 # Templates of the C++ library that both sides instantiate must not bind to the instrumented ones of the program.
 target_link_options(interlock_machine PRIVATE LINKER:--version-script=${machine_exports}
                                               LINKER:-z,defs LINKER:-z,now)
-target_link_libraries(interlock_machine PRIVATE Boost::context ${INTERLOCK_LIBDW} ${CMAKE_DL_LIBS})
+target_include_directories(interlock_machine SYSTEM PRIVATE ${INTERLOCK_BOOST_INCLUDE} ${INTERLOCK_LIBDW_INCLUDE})
+target_link_libraries(interlock_machine PRIVATE ${INTERLOCK_BOOST_CONTEXT} ${INTERLOCK_LIBDW} ${CMAKE_DL_LIBS})
 
 # --- the core, and the platform's own files ---
 
@@ -59,9 +60,17 @@ set_target_properties(interlock_model PROPERTIES LINKER_LANGUAGE C EXPORT_NAME m
 target_compile_features(interlock_model PUBLIC cxx_std_20)
 target_compile_options(interlock_model INTERFACE ${interlock_model_options})
 target_link_libraries(interlock_model PUBLIC interlock_machine)
-# Installed, both platforms' headers lie in folders of their own beside those that they share.
+# Installed, this platform's headers lie in a folder of their own, that is looked into first: beside the shared ones lie the
+# native platform's of the same names.
+target_include_directories(interlock_model BEFORE INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/interlock-model>)
 target_sources(interlock_model PUBLIC
-  FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include
-  FILES ${interlock_public_headers} ${interlock_model_only_headers}
-  FILE_SET platform_headers TYPE HEADERS BASE_DIRS ${interlock_model_dir}/include
-  FILES ${interlock_model_platform_headers})
+  FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${interlock_public_headers}
+  FILE_SET model TYPE HEADERS BASE_DIRS ${interlock_model_dir}/include FILES ${interlock_model_platform_headers})
+set(interlock_model_sets model)
+if(interlock_model_only_headers)
+  target_sources(interlock_model PUBLIC
+    FILE_SET explore TYPE HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${interlock_model_only_headers})
+  list(APPEND interlock_model_sets explore)
+endif()
+# Each header alone: the shared ones are verified with the native platform.
+set_target_properties(interlock_model PROPERTIES INTERFACE_HEADER_SETS_TO_VERIFY "${interlock_model_sets}")
