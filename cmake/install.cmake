@@ -22,6 +22,19 @@ foreach(name IN LISTS interlock_providers)
   install(EXPORT interlock_${name}_targets NAMESPACE interlock:: DESTINATION ${interlock_cmake_dir})
 endforeach()
 
+if(TARGET interlock_model)
+  set(headers FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+              FILE_SET model DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/interlock-model)
+  get_target_property(sets interlock_model INTERFACE_HEADER_SETS)
+  if("explore" IN_LIST sets)
+    list(APPEND headers FILE_SET explore DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  endif()
+  install(TARGETS interlock_model interlock_machine EXPORT interlock_model_targets
+          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} ${headers})
+  install(EXPORT interlock_model_targets NAMESPACE interlock:: DESTINATION ${interlock_cmake_dir})
+endif()
+
 if(TARGET interlock_cli)
   file(RELATIVE_PATH interlock_rpath /prefix/${CMAKE_INSTALL_BINDIR} /prefix/${CMAKE_INSTALL_LIBDIR})
   set_target_properties(interlock_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${interlock_rpath}")

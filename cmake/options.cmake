@@ -16,4 +16,23 @@ option(INTERLOCK_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
 option(INTERLOCK_BENCH "Build the benchmarks" OFF)
 option(INTERLOCK_INSTALL "Make install rules" ${PROJECT_IS_TOP_LEVEL})
 
+# The model platform needs Boost.Context and libdw; left out, with a word, where they are absent.
+option(INTERLOCK_MODEL "Build the model platform beside the native one" ${PROJECT_IS_TOP_LEVEL})
+
 set(INTERLOCK_SANITIZE "" CACHE STRING "A value for -fsanitize=, as 'address,undefined' or 'thread'")
+
+if(INTERLOCK_MODEL AND INTERLOCK_SANITIZE)
+  set(INTERLOCK_MODEL OFF) # one instrumentation at a time
+endif()
+if(INTERLOCK_MODEL)
+  # By file: the machine's own needs are no matter of who uses it, and an exported target would name them.
+  find_path(INTERLOCK_BOOST_INCLUDE boost/context/detail/fcontext.hpp)
+  find_library(INTERLOCK_BOOST_CONTEXT boost_context)
+  find_path(INTERLOCK_LIBDW_INCLUDE elfutils/libdwfl.h)
+  find_library(INTERLOCK_LIBDW dw)
+  mark_as_advanced(INTERLOCK_BOOST_INCLUDE INTERLOCK_BOOST_CONTEXT INTERLOCK_LIBDW_INCLUDE INTERLOCK_LIBDW)
+  if(NOT INTERLOCK_BOOST_INCLUDE OR NOT INTERLOCK_BOOST_CONTEXT OR NOT INTERLOCK_LIBDW_INCLUDE OR NOT INTERLOCK_LIBDW)
+    message(STATUS "The model platform is left out: it needs Boost.Context and libdw (Debian: libboost-context-dev libdw-dev).")
+    set(INTERLOCK_MODEL OFF)
+  endif()
+endif()

@@ -7,6 +7,7 @@
 
 Rules:
   layer    a file includes only its own layer and what stands to the left of it in layers.txt
+  machine  a simulated machine (platforms/*/machine) includes base, itself and machine.h, which is C, and no more
   listed   every public header is in layers.txt, every entry of layers.txt exists, basenames are unique
   private  cli, examples, bench and conformance use public headers only; providers do not include each other
   os       operating system headers stand in platforms, providers, cli, tests, examples and bench only
@@ -184,6 +185,12 @@ class Tree:
                 if name.startswith(vendor) and part[:2] != ["providers", provider] and part[0] not in ("bench", "examples"):
                     self.breach("vendor", path, line, f"<{name}> belongs into providers/{provider}")
             return
+        if part[0] == "platforms" and part[2] == "machine":
+            own = target.startswith("/".join(part[:3]) + "/") or target.endswith("/interlock_platform/machine.h")
+            if not own and self.layer(target) != "base":
+                self.breach("machine", path, line, f"{name} is of what the machine judges")
+        elif re.match(r"platforms/[^/]+/machine/", target):
+            self.breach("machine", path, line, f"{name} is within the machine, behind machine.h")
         mine, theirs = self.layer(path), self.layer(target)
         if mine in self.rank and theirs in self.rank:
             if self.rank[theirs] > self.rank[mine]:
@@ -291,6 +298,9 @@ GOOD = {
     "platforms/native/include/interlock_platform/park.hpp": HEADER + '#include "interlock/list.hpp"\n',
     "platforms/native/src/park.cpp": HEAD + '#include <pthread.h>\n#include "interlock_platform/park.hpp"\n'
     + "thread_local int x = 1'000;\n",
+    "platforms/model/include/interlock_platform/machine.h": HEADER,
+    "platforms/model/machine/flow.hpp": HEADER + '#include "interlock/list.hpp"\n',
+    "platforms/model/machine/flow.cpp": HEAD + '#include "flow.hpp"\n#include "interlock_platform/machine.h"\n',
     "src/context/preempt.cpp": HEAD + '#include "interlock/preempt.hpp"\nconst char* s = "#if thread_local";\n',
     "src/fence/fence.cpp": HEAD + '#include "context/private.hpp"\nint n = 1\'000\'000;\n',
     "src/context/private.hpp": HEADER,
@@ -313,6 +323,8 @@ BREACHES = [
     ("layer", "src/fence/bad.cpp", HEAD + '#  include <interlock/interlock.hpp>\n'),
     ("layer", "src/fence/bad.cpp", HEAD + '#include "interlock/absent.hpp"\n'),
     ("layer", "examples/bad.cpp", HEAD + '#include "../cli/verb.hpp"\n'),
+    ("machine", "platforms/model/machine/bad.cpp", HEAD + '#include "interlock_platform/park.hpp"\n'),
+    ("machine", "platforms/model/src/bad.cpp", HEAD + '#include "../machine/flow.hpp"\n'),
     ("listed", "include/interlock/new.hpp", HEADER),
     ("listed", "include/interlock/device/fence.hpp", HEADER),
     ("listed", "tools/layers.txt", GOOD["tools/layers.txt"] + "gone.hpp base\n"),

@@ -35,6 +35,7 @@ inline void local_irq_disable(location where = location::current()) noexcept {
   cpu_words& cpu = platform::this_cpu();
   if (cpu.irqs_off.load_relaxed() == 0) cpu.irqs_off_at = where;
   cpu.irqs_off.store_relaxed(1);
+  platform::event::irqs_off();
   barrier();
 }
 
@@ -44,7 +45,8 @@ inline void local_irq_enable() noexcept {
   barrier();
   cpu_words& cpu = platform::this_cpu();
   cpu.irqs_off.store_relaxed(0);  // [F1]
-  barrier();                      // [F2]
+  platform::event::irqs_on();
+  barrier();  // [F2]
   if (cpu.pending.load_relaxed() != 0) [[unlikely]]
     detail::replay_pending();  // [F3]
 }

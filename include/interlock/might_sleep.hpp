@@ -32,6 +32,7 @@ INTERLOCK_API void might_sleep_failed(location where) noexcept;
 inline void might_sleep(location where = location::current()) noexcept {
   if (!sleep_allowed()) [[unlikely]]
     detail::might_sleep_failed(where);
+  platform::event::might_sleep();
 }
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -63,8 +63,8 @@ struct INTERLOCK_CAPABILITY("spinlock") spinlock {
   static constexpr std::uint32_t contended_bit = 1u << 1;
   static constexpr unsigned id_shift = 2;
 
-  void acquire() noexcept;
-  bool try_acquire() noexcept;
+  void acquire(std::uint32_t mode) noexcept;
+  bool try_acquire(std::uint32_t mode) noexcept;
   void release() noexcept;
   bool acquire_spinning(std::uint32_t own) noexcept;
   void acquire_parking(std::uint32_t own) noexcept;
@@ -85,17 +85,21 @@ inline std::uint32_t spinlock::own_word() noexcept {
   return (id << id_shift) | locked_bit;
 }
 
-inline bool spinlock::try_acquire() noexcept {
+/// `mode` is of platform::event::mode, and nothing but announced.
+inline bool spinlock::try_acquire(std::uint32_t mode) noexcept {
   std::uint32_t expected = 0;
-  platform::event::lock_acquire(this, 0, true);
-  if (!word_.compare_exchange_acquire(expected, own_word())) return false;  // [S1]
+  platform::event::lock_acquire(this, mode, true);
+  if (!word_.compare_exchange_acquire(expected, own_word())) {  // [S1]
+    platform::event::lock_abandoned(this);
+    return false;
+  }
   platform::event::lock_acquired(this);
   return true;
 }
 
-inline void spinlock::acquire() noexcept {
+inline void spinlock::acquire(std::uint32_t mode) noexcept {
   std::uint32_t expected = 0;
-  platform::event::lock_acquire(this, 0, false);
+  platform::event::lock_acquire(this, mode, false);
   if (!word_.compare_exchange_acquire(expected, own_word())) [[unlikely]] {  // [S1] pairs with [S2]
     acquire_slow();
   }
@@ -111,39 +115,43 @@ inline void spinlock::release() noexcept {
 
 inline void spinlock::lock(no_mask_t, location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   preempt_disable(where);
-  acquire();
+  acquire(platform::event::mode::plain);
 }
 inline void spinlock::lock(mask_bh_t, location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   local_bh_disable(where);
   preempt_disable(where);
-  acquire();
+  acquire(platform::event::mode::bh);
 }
 inline irq_flags spinlock::lock(irqsave_t,
                                 location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   const irq_flags flags = local_irq_save(where);
   preempt_disable(where);
-  acquire();
+  acquire(platform::event::mode::irqsave);
   return flags;
 }
 
 inline bool spinlock::try_lock(no_mask_t,
                                location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   preempt_disable(where);
-  if (try_acquire()) return true;
+  if (try_acquire(platform::event::mode::plain)) return true;
   preempt_enable();
   return false;
 }
 inline bool spinlock::try_lock(mask_bh_t,
                                location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   local_bh_disable(where);
-  if (try_lock(no_mask, where)) return true;
+  preempt_disable(where);
+  if (try_acquire(platform::event::mode::bh)) return true;
+  preempt_enable();
   local_bh_enable();
   return false;
 }
 inline bool spinlock::try_lock(irqsave_t, irq_flags& flags,
                                location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   flags = local_irq_save(where);
-  if (try_lock(no_mask, where)) return true;
+  preempt_disable(where);
+  if (try_acquire(platform::event::mode::irqsave)) return true;
+  preempt_enable();
   local_irq_restore(flags);
   return false;
 }

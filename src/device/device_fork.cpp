@@ -49,8 +49,10 @@ void child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   });
 }
 
-constinit platform::lifecycle_hook hook{
-    platform::hook_order::device, nullptr, &prepare, &parent, &child, nullptr, nullptr};
+constinit platform::lifecycle_hook hook{.order = platform::hook_order::device,
+                                        .fork_prepare = &prepare,
+                                        .fork_parent = &parent,
+                                        .fork_child = &child};
 [[maybe_unused]] const bool hooked = (platform::add_lifecycle_hook(hook), true);
 
 }  // namespace

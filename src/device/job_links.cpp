@@ -16,6 +16,7 @@
 #include "device/job_ring_impl.hpp"
 #include "interlock/guard.hpp"
 #include "interlock/report.hpp"
+#include "sched/task_impl.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 namespace {
@@ -72,7 +73,8 @@ void sleep_for_callback(job_ring& ring) noexcept {
     set_current_state(task_interruptible);
     if (!job_ring_prepare_sleep(ring, job_ring_sleep::for_link)) break;  // [L2]
     const std::uint64_t before = wakeups_of(self);
-    (void)schedule_until(ring.link.watch.next());
+    (void)detail::schedule_until(ring.link.watch.next(), ring.link.watch.kind(),
+                                 location::current());
     job_ring_finish_sleep(ring, wakeups_of(self) - before);
     report_if_overdue(ring);
   }

@@ -28,7 +28,7 @@ using detail::wake_fence_waiter;
 
 /// Sleeps until `is_done()`, which the callbacks of this task's waiters follow.
 template <class Predicate>
-wait_end sleep_until_done(Predicate is_done, task_state state, deadline until,
+wait_end sleep_until_done(Predicate is_done, task_state state, const detail::overdue_watch& watch,
                           location where) noexcept {
   wait_end end = wait_end::signaled;
   while (true) {
@@ -38,7 +38,7 @@ wait_end sleep_until_done(Predicate is_done, task_state state, deadline until,
       end = wait_end::interrupted;
       break;
     }
-    if (!schedule_until(until, where)) {
+    if (!detail::schedule_until(watch.next(), watch.kind(), where)) {
       end = is_done() ? wait_end::signaled : wait_end::timed_out;
       break;
     }
@@ -47,14 +47,15 @@ wait_end sleep_until_done(Predicate is_done, task_state state, deadline until,
   return end;
 }
 
-wait_end default_wait(dma_fence& fence, task_state state, deadline until, location where) noexcept {
-  if (until == expired_deadline) {
+wait_end default_wait(dma_fence& fence, task_state state, const detail::overdue_watch& watch,
+                      location where) noexcept {
+  if (watch.next() == expired_deadline) {
     return fence.is_signaled() ? wait_end::signaled : wait_end::timed_out;
   }
   waiter w{{}, &current_task()};
   if (!fence.add_callback(w.cb, wake_fence_waiter)) return wait_end::signaled;
   const auto is_done = [&fence] { return fence.test_signaled_flag(); };
-  const wait_end end = sleep_until_done(is_done, state, until, where);
+  const wait_end end = sleep_until_done(is_done, state, watch, where);
   fence.remove_callback(w.cb);
   return end;
 }
@@ -81,7 +82,7 @@ wait_end wait_armed(dma_fence& fence, task_state state, deadline until, location
     detail::serve_orphans_to_wait();  // again after a shutdown meanwhile
     const wait_end end = op != nullptr
                              ? provider_wait(fence, op, state == task_interruptible, watch.next())
-                             : default_wait(fence, state, watch.next(), where);
+                             : default_wait(fence, state, watch, where);
     if (end != wait_end::timed_out || watch.is_final()) return end;
     report_text text;
     watch.begin(text, where);
@@ -140,7 +141,7 @@ wait_end sleep_for_any(fence_span fences, task_state state, deadline until,
   detail::overdue_watch watch{until};
   while (true) {
     detail::serve_orphans_to_wait();
-    const wait_end end = sleep_until_done(is_done, state, watch.next(), where);
+    const wait_end end = sleep_until_done(is_done, state, watch, where);
     if (end != wait_end::timed_out || watch.is_final()) return end;
     report_text text;
     watch.begin(text, where);

@@ -4,6 +4,7 @@
 /// What the fence layer has to say to people.
 
 #include "interlock/dma_fence.hpp"
+#include "interlock_platform/park.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::detail {
 
@@ -27,6 +28,10 @@ class overdue_watch {
   [[nodiscard]] deadline next() const noexcept { return next_; }
   /// True if the wait itself is over at `next()`.
   [[nodiscard]] bool is_final() const noexcept { return next_ == until_; }
+
+  [[nodiscard]] platform::deadline_kind kind() const noexcept {
+    return is_final() ? platform::deadline_kind::timeout : platform::deadline_kind::watchdog;
+  }
 
   /// Begins the advice; the caller adds a line for each thing it waits for, and calls `submit`.
   void begin(report_text& out, location where) noexcept;

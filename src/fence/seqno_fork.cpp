@@ -73,13 +73,10 @@ void fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   }
 }
 
-constinit platform::lifecycle_hook hook{platform::hook_order::timelines,
-                                        nullptr,
-                                        fork_prepare,
-                                        fork_parent,
-                                        fork_child,
-                                        nullptr,
-                                        nullptr};
+constinit platform::lifecycle_hook hook{.order = platform::hook_order::timelines,
+                                        .fork_prepare = fork_prepare,
+                                        .fork_parent = fork_parent,
+                                        .fork_child = fork_child};
 
 [[gnu::constructor]] void install_hook() noexcept { platform::add_lifecycle_hook(hook); }
 

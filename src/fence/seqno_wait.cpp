@@ -64,25 +64,32 @@ struct word_wait {
     return false;
   }
 
+  struct look {
+    deadline before;
+    platform::deadline_kind kind;
+  };
+
   /// How long a sleeper may rely on being rung.
-  deadline look_before(deadline until) const noexcept {
+  look look_before(const look& until) const noexcept {
     const bool polled = timeline.options.doorbell == seqno_doorbell::none;
     if (!polled && scope_of(timeline) == platform::park_scope::process) return until;
-    const deadline look =
+    const deadline again =
         platform::now() + (polled ? timeline.options.poll_interval : shared_look_interval);
-    return look < until ? look : until;
+    return again < until.before ? look{again, platform::deadline_kind::watchdog} : until;
   }
 
   /// Pre: counted in `waiters`.
-  seqno_wait_end sleep(deadline until) const noexcept {
+  seqno_wait_end sleep(const look& until) const noexcept {
     const atomic<std::uint32_t>& doorbell = timeline.cell->doorbell;
     seqno_wait_end end = seqno_wait_end::timed_out;
     while (true) {
       const std::uint32_t heard = doorbell.load_acquire();  // [Q4] before the conditions
       if (is_over(end)) return end;
-      const auto parked = platform::park(doorbell, heard, look_before(until), scope_of(timeline));
+      const look next = look_before(until);
+      const auto parked =
+          platform::park(doorbell, heard, next.before, scope_of(timeline), next.kind);
       if (parked == platform::park_result::woken) count_wakeup();
-      if (parked != platform::park_result::timed_out || platform::now() < until) continue;
+      if (parked != platform::park_result::timed_out || platform::now() < until.before) continue;
       (void)is_over(end);
       return end;
     }
@@ -101,7 +108,7 @@ void put_word(report_text& out, const seqno_timeline& timeline, std::uint64_t se
 seqno_wait_end sleep_watched(const word_wait& wait, deadline until, location where) noexcept {
   detail::overdue_watch watch{until};
   while (true) {
-    const seqno_wait_end end = wait.sleep(watch.next());
+    const seqno_wait_end end = wait.sleep({watch.next(), watch.kind()});
     if (end != seqno_wait_end::timed_out || watch.is_final()) return end;
     report_text text;
     watch.begin(text, where);

@@ -61,8 +61,18 @@ void enter_context(cpu_words& cpu, std::uint32_t offset) noexcept {
 
 void leave_context(cpu_words& cpu, std::uint32_t offset) noexcept {
   barrier();
-  platform::event::context_exit(offset);
   cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() - offset);
+  platform::event::context_exit(offset);
+}
+
+/// Writes the mask as it is, without a look at what pends.
+void set_irqs_off(cpu_words& cpu, std::uint32_t off) noexcept {
+  cpu.irqs_off.store_relaxed(off);
+  if (off != 0) {
+    platform::event::irqs_off();
+  } else {
+    platform::event::irqs_on();
+  }
 }
 
 void run_nodes(llist_node* link) noexcept {
@@ -132,7 +142,7 @@ void serve(cpu_words& cpu) noexcept {
   const location irqs_off_at = cpu.irqs_off_at;
   const location atomic_at = task.atomic_at;
   do {
-    cpu.irqs_off.store_relaxed(1);
+    set_irqs_off(cpu, 1);
     barrier();
     cpu.irqs_off_at = location::current();
     if ((cpu.pending.load_relaxed() & cpu_pending::work) != 0) serve_hardirqs(cpu);
@@ -140,7 +150,7 @@ void serve(cpu_words& cpu) noexcept {
     cpu.irqs_off_at = irqs_off_at;
     task.atomic_at = atomic_at;
     barrier();
-    cpu.irqs_off.store_relaxed(0);
+    set_irqs_off(cpu, 0);
     barrier();
   } while (is_due(cpu));
   end_serving(descriptor);
@@ -227,7 +237,7 @@ void run_as_interrupt(void (*function)(void*), void* argument) noexcept {
   cpu_words& cpu = platform::this_cpu();
   const std::uint32_t irqs_off = cpu.irqs_off.load_relaxed();
   const location irqs_off_at = cpu.irqs_off_at;
-  cpu.irqs_off.store_relaxed(1);
+  set_irqs_off(cpu, 1);
   barrier();
   if (irqs_off == 0) cpu.irqs_off_at = location::current();
   enter_context(cpu, hardirq_offset);
@@ -237,7 +247,7 @@ void run_as_interrupt(void (*function)(void*), void* argument) noexcept {
   leave_context(cpu, hardirq_offset);
   cpu.irqs_off_at = irqs_off_at;
   barrier();
-  cpu.irqs_off.store_relaxed(irqs_off);
+  set_irqs_off(cpu, irqs_off);
   barrier();
   replay();  // E2, and softirqs that the function raised
 }
@@ -268,7 +278,7 @@ void check_handler(handler_context before, const char* what, const char* name) n
     return;
   platform::this_task().preempt_depth.store_relaxed(before.count & preempt_mask);
   cpu.interrupt_count.store_relaxed(before.count & ~preempt_mask);
-  cpu.irqs_off.store_relaxed(before.irqs_off);
+  set_irqs_off(cpu, before.irqs_off);
   barrier();
   report_text text;
   text << what << " handler " << name << (enabled ? " enabled interrupts" : " is unbalanced");

@@ -46,20 +46,16 @@ void fork_child() noexcept {
 
 }  // namespace
 
-constinit platform::lifecycle_hook hold_back_hook{platform::hook_order::interrupts,
-                                                  nullptr,
-                                                  hold_interrupts_back,
-                                                  let_interrupts_go,
-                                                  let_interrupts_go,
-                                                  nullptr,
-                                                  nullptr};
+constinit platform::lifecycle_hook hold_back_hook{.order = platform::hook_order::interrupts,
+                                                  .fork_prepare = hold_interrupts_back,
+                                                  .fork_parent = let_interrupts_go,
+                                                  .fork_child = let_interrupts_go};
 
-constinit platform::lifecycle_hook irq_hook{platform::hook_order::irq,
-                                            cpu_exit,
-                                            fork_prepare,
-                                            fork_parent,
-                                            fork_child,
-                                            stop_service,
-                                            nullptr};
+constinit platform::lifecycle_hook irq_hook{.order = platform::hook_order::irq,
+                                            .cpu_exit = cpu_exit,
+                                            .fork_prepare = fork_prepare,
+                                            .fork_parent = fork_parent,
+                                            .fork_child = fork_child,
+                                            .shutdown = stop_service};
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM::detail

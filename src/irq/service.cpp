@@ -93,8 +93,13 @@ bool repeat_rings() noexcept {
   return all;
 }
 
+struct next_round {
+  deadline begin;
+  platform::deadline_kind kind;
+};
+
 /// One round of everything; when to begin the next one.
-deadline serve_round() noexcept {
+next_round serve_round() noexcept {
   const std::uint32_t wanted = requests.fetch_and_acq_rel(asked::stop);
   adopt_orphans();
   replay();
@@ -102,15 +107,15 @@ deadline serve_round() noexcept {
   // miss it, and need not be woken for it.
   std::uint32_t refused = 0;
   if ((wanted & asked::restart) != 0 && !restart_threads()) refused |= asked::restart;
-  deadline until = serve_timers();
+  next_round next{serve_timers(), platform::deadline_kind::timeout};
   start_worker_if_needed();  // callbacks of who could not start it
   if ((wanted & asked::ring) != 0 && !repeat_rings()) refused |= asked::ring;
   if (refused != 0) {
     requests.fetch_or_relaxed(refused);
     const deadline retry = platform::now() + ring_retry;
-    if (retry < until) until = retry;
+    if (retry < next.begin) next = {retry, platform::deadline_kind::watchdog};
   }
-  return until;
+  return next;
 }
 
 /// The record lies on the starter's stack: not touched after `complete`.
@@ -127,8 +132,9 @@ int service_main(void* argument) {
   constexpr std::size_t cookies_max = 32;
   std::uint64_t cookies[cookies_max];
   while ((requests.load_relaxed() & asked::stop) == 0) {
-    const deadline until = serve_round();
-    const std::size_t ready = platform::poller_wait(poll, cookies, cookies_max, until);
+    const next_round next = serve_round();
+    const std::size_t ready =
+        platform::poller_wait(poll, cookies, cookies_max, next.begin, next.kind);
     for (std::size_t i = 0; i < ready; ++i) descriptor_is_ready(cookies[i]);
   }
   current.store_seq_cst(nullptr);

@@ -135,7 +135,9 @@ result<void> finish(call_request* request) noexcept {
   if (!has_ended(state)) request->parked.store_seq_cst(1);     // [B5] pairs with [B4]
   while (!has_ended(state = request->state.load_seq_cst())) {  // [B2] pairs with [B1]; [B5], [B4]
     const deadline until = platform::now() + check_interval;
-    const platform::park_result end = platform::park(request->state, state, until);
+    const platform::park_result end =
+        platform::park(request->state, state, until, platform::park_scope::process,
+                       platform::deadline_kind::watchdog);
     if (end == platform::park_result::timed_out) check_target(*request);
   }
   put_from_caller(request);

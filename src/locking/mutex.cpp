@@ -180,10 +180,13 @@ result<void> mutex::acquire_slow(task_state state, deadline until,
 
 result<void> mutex::acquire(task_state state, deadline until, location where) noexcept {
   might_sleep(where);
-  platform::event::lock_acquire(this, 0, false);
+  platform::event::lock_acquire(this, platform::event::mode::sleeping, false);
   std::uint32_t expected = 0;
   if (!word_.compare_exchange_acquire(expected, own_id() << id_shift)) {  // [M1] pairs with [M2]
-    INTERLOCK_TRY(acquire_slow(state, until, where));
+    if (const result<void> end = acquire_slow(state, until, where); !end) {
+      platform::event::lock_abandoned(this);
+      return end;
+    }
   }
   platform::event::lock_acquired(this);
   count_held(1);
@@ -212,9 +215,12 @@ bool mutex::try_lock() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
     detail::locks_warning(report_kind::mutex_misuse, "in_interrupt()", "mutex::try_lock");
     return false;
   }
-  platform::event::lock_acquire(this, 0, true);
+  platform::event::lock_acquire(this, platform::event::mode::sleeping, true);
   std::uint32_t expected = 0;
-  if (!word_.compare_exchange_acquire(expected, own_id() << id_shift)) return false;  // [M1], [M2]
+  if (!word_.compare_exchange_acquire(expected, own_id() << id_shift)) {  // [M1] pairs with [M2]
+    platform::event::lock_abandoned(this);
+    return false;
+  }
   platform::event::lock_acquired(this);
   count_held(1);
   return true;

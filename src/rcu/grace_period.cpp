@@ -91,7 +91,8 @@ class reader_wait {
     const std::uint32_t seen = shared.nudged.load_seq_cst();
     const deadline now = platform::now();
     stall_.check(now, target_);
-    platform::park(shared.nudged, seen, now + length_);
+    platform::park(shared.nudged, seen, now + length_, platform::park_scope::process,
+                   platform::deadline_kind::watchdog);
     if (shared.hurried.load_relaxed() == 0 && length_ < nap_max) length_ *= 2;
   }
 
@@ -154,7 +155,8 @@ void share(std::uint64_t snapshot, const grace_period_wait& how) noexcept {
   const std::uint32_t seen = shared.ended.load_seq_cst();  // [Q5]
   if (!grace_period_reached(snapshot) && shared.leading.load_seq_cst() != 0) {  // [Q5]
     platform::park(shared.ended, seen,
-                   how.give_up_at == nullptr ? no_deadline : platform::now() + share_nap);
+                   how.give_up_at == nullptr ? no_deadline : platform::now() + share_nap,
+                   platform::park_scope::process, platform::deadline_kind::watchdog);
   }
   shared.sharers.fetch_sub_relaxed(1);
 }

@@ -74,22 +74,15 @@ void fork_child() noexcept {
   callbacks_fork_child();
 }
 
-constinit platform::lifecycle_hook hook{platform::hook_order::rcu,
-                                        readers_thread_exit,
-                                        nullptr,
-                                        nullptr,
-                                        fork_child,
-                                        callbacks_shutdown,
-                                        nullptr};
+constinit platform::lifecycle_hook hook{.order = platform::hook_order::rcu,
+                                        .task_exit = readers_task_exit,
+                                        .fork_child = fork_child,
+                                        .shutdown = callbacks_shutdown};
 
 /// Callbacks run under callbacks_lock and may take any lock that is taken with interrupts off.
-constinit platform::lifecycle_hook locks_hook{platform::hook_order::sleeping_locks,
-                                              nullptr,
-                                              fork_prepare,
-                                              fork_parent,
-                                              nullptr,
-                                              nullptr,
-                                              nullptr};
+constinit platform::lifecycle_hook locks_hook{.order = platform::hook_order::sleeping_locks,
+                                              .fork_prepare = fork_prepare,
+                                              .fork_parent = fork_parent};
 
 [[gnu::constructor]] void install_hooks() noexcept {
   platform::add_lifecycle_hook(hook);

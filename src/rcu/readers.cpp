@@ -264,7 +264,7 @@ void find_stalled_readers(std::uint64_t target, stalled_readers& found) noexcept
 
 // --- lifecycle ---
 
-void readers_thread_exit() noexcept {
+void readers_task_exit() noexcept {
   task_words& self = platform::this_task();
   if ((self.rcu.load_relaxed() & rcu_nesting_mask) != 0) {
     report_exit_in_reader();

@@ -57,7 +57,7 @@ void find_stalled_readers(std::uint64_t target, stalled_readers& found) noexcept
 void reenter_readers(std::uint32_t nesting) noexcept;
 
 // Lifecycle; see lifecycle.hpp of the platform.
-void readers_thread_exit() noexcept;
+void readers_task_exit() noexcept;
 void readers_fork_prepare() noexcept;
 void readers_fork_parent() noexcept;
 void readers_fork_child() noexcept;

@@ -81,7 +81,8 @@ bool take_floor(std::uint32_t id) noexcept {
       turn = turn_now;
     }
     if (now >= until) return false;
-    platform::park(floor_word, seen, until);
+    platform::park(floor_word, seen, until, platform::park_scope::process,
+                   platform::deadline_kind::watchdog);
   }
 }
 
@@ -159,8 +160,8 @@ void fork_child() noexcept {
   floor_word.store_relaxed(own ? task.id.load_relaxed() : 0);
 }
 
-constinit platform::lifecycle_hook hook{
-    platform::hook_order::report, nullptr, nullptr, nullptr, fork_child, nullptr, nullptr};
+constinit platform::lifecycle_hook hook{.order = platform::hook_order::report,
+                                        .fork_child = fork_child};
 
 [[gnu::constructor]] void install_hooks() noexcept {
   platform::add_lifecycle_hook(hook);

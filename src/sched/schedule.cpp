@@ -88,7 +88,7 @@ bool spin_for_wake(task& self) noexcept {
 }
 
 /// Parks until the state is `running` or `until`; it is `running` then.
-void park_for_wake(task& self, deadline until) noexcept {
+void park_for_wake(task& self, deadline until, platform::deadline_kind kind) noexcept {
   std::uint32_t seen = self.word.load_relaxed();
   bool slept = false;
   while (seen != running_word) {
@@ -97,7 +97,8 @@ void park_for_wake(task& self, deadline until) noexcept {
       if (!self.word.compare_exchange_relaxed(seen, seen | detail::parked_bit)) continue;
       seen |= detail::parked_bit;
     }
-    const platform::park_result end = platform::park(self.word, seen, until);
+    const platform::park_result end =
+        platform::park(self.word, seen, until, platform::park_scope::process, kind);
     if (end == platform::park_result::timed_out) {
       self.word.exchange_acquire(
           running_word);  // [W5] pairs with [W4]: a waker may have been first
@@ -110,12 +111,12 @@ void park_for_wake(task& self, deadline until) noexcept {
 }
 
 /// From a state that is not `running`, until it is.
-void sleep(task& self, task_state state, deadline until) noexcept {
+void sleep(task& self, task_state state, deadline until, platform::deadline_kind kind) noexcept {
   smp_mb();  // [W3] pairs with [W2] in send_signal
   if (signal_pending_state(state)) {
     self.word.store_relaxed(running_word);
   } else if (until == expired_deadline || !spin_for_wake(self)) {
-    park_for_wake(self, until);
+    park_for_wake(self, until, kind);
   }
   (void)self.word.load_acquire();  // [W5] pairs with [W4]
 }
@@ -131,7 +132,7 @@ void set_current_state_raw(task_state state) noexcept {
   current_task().word.store_relaxed(static_cast<std::uint32_t>(state));
 }
 
-bool schedule_until(deadline until, location where) noexcept {
+bool detail::schedule_until(deadline until, platform::deadline_kind kind, location where) noexcept {
   if (!sleep_allowed()) [[unlikely]]
     report_schedule_in_atomic(where);
   task& self = current_task();
@@ -140,11 +141,15 @@ bool schedule_until(deadline until, location where) noexcept {
     platform::yield();
     smp_mb();
   } else {
-    sleep(self, state, until);
+    sleep(self, state, until, kind);
   }
   // By the clock, whoever ended the sleep: else a stream of wakes would keep a timeout from
   // passing.
   return until == no_deadline || platform::now() < until;
+}
+
+bool schedule_until(deadline until, location where) noexcept {
+  return detail::schedule_until(until, platform::deadline_kind::timeout, where);
 }
 
 void schedule(location where) noexcept { (void)schedule_until(no_deadline, where); }

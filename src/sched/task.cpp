@@ -39,7 +39,7 @@ void end_task(task& t) noexcept {
   intrusive_put(t);
 }
 
-void thread_exit() noexcept {
+void task_exit() noexcept {
   task_words& words = platform::this_task();
   task* const self = static_cast<task*>(words.task);
   if (self == nullptr) return;
@@ -57,7 +57,7 @@ void fork_child() noexcept {
 }
 
 constinit platform::lifecycle_hook hook{
-    platform::hook_order::sched, thread_exit, nullptr, nullptr, fork_child, nullptr, nullptr};
+    .order = platform::hook_order::sched, .task_exit = task_exit, .fork_child = fork_child};
 
 [[gnu::constructor]] void install_hook() noexcept { platform::add_lifecycle_hook(hook); }
 

@@ -13,6 +13,7 @@
 
 #include "interlock/kthread.hpp"
 #include "interlock/task.hpp"
+#include "interlock_platform/park.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 
@@ -53,6 +54,9 @@ struct begun_wake {
   const atomic<std::uint32_t>* parked;
 };
 [[nodiscard]] begun_wake begin_wake(task& t, task_state mask) noexcept;
+
+/// `schedule_until` whose deadline may be the library's own.
+bool schedule_until(deadline until, platform::deadline_kind kind, location where) noexcept;
 
 /// The current task, or null if the thread has not needed one. Context: any.
 [[nodiscard]] inline task* task_if_any() noexcept {

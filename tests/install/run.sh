@@ -121,6 +121,11 @@ case $1 in
     done
     ;;
 
+  model)
+    build_consumer "$here/model" model -DCMAKE_PREFIX_PATH="$prefix"
+    readelf -sW "$work/model/consumer" | grep -q '__tsan_' || fail 'users of interlock::model are not instrumented'
+    ;;
+
   tool)
     [ "$TOOL" = 1 ] || exit 77
     "$prefix/bin/interlock" --help >"$work/log" 2>&1 || fail "$(cat "$work/log")"

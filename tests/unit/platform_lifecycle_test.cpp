@@ -44,21 +44,23 @@ bool all_signals_blocked() noexcept {
   return true;
 }
 
-platform::lifecycle_hook low{1001,
-                             []() noexcept { note(all_signals_blocked() ? "a" : "?"); },
-                             []() noexcept { note("p"); },
-                             []() noexcept { note("f"); },
-                             []() noexcept { note("c"); },
-                             []() noexcept { note("s"); },
-                             nullptr};
-platform::lifecycle_hook high{1003,
-                              []() noexcept { note(all_signals_blocked() ? "A" : "?"); },
-                              []() noexcept { note("P"); },
-                              []() noexcept { note("F"); },
-                              []() noexcept { note("C"); },
-                              []() noexcept { note("S"); },
-                              nullptr};
-platform::lifecycle_hook idle{1002, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+platform::lifecycle_hook low{
+    .order = 1001,
+    .cpu_exit = []() noexcept { note(all_signals_blocked() ? "u" : "?"); },
+    .task_exit = []() noexcept { note(all_signals_blocked() ? "a" : "?"); },
+    .fork_prepare = []() noexcept { note("p"); },
+    .fork_parent = []() noexcept { note("f"); },
+    .fork_child = []() noexcept { note("c"); },
+    .shutdown = []() noexcept { note("s"); }};
+platform::lifecycle_hook high{
+    .order = 1003,
+    .cpu_exit = []() noexcept { note(all_signals_blocked() ? "U" : "?"); },
+    .task_exit = []() noexcept { note(all_signals_blocked() ? "A" : "?"); },
+    .fork_prepare = []() noexcept { note("P"); },
+    .fork_parent = []() noexcept { note("F"); },
+    .fork_child = []() noexcept { note("C"); },
+    .shutdown = []() noexcept { note("S"); }};
+platform::lifecycle_hook idle{.order = 1002};
 
 class platform_lifecycle : public testing::Test {
  protected:
@@ -69,8 +71,8 @@ class platform_lifecycle : public testing::Test {
   }
 };
 
-TEST_F(platform_lifecycle, thread_exit_runs_from_high_to_low_with_signals_blocked) {
-  EXPECT_EQ(record_of([] { std::thread{[] { platform::enlist(); }}.join(); }), "Aa");
+TEST_F(platform_lifecycle, ends_run_from_high_to_low_the_cpus_first_with_signals_blocked) {
+  EXPECT_EQ(record_of([] { std::thread{[] { platform::enlist(); }}.join(); }), "UAua");
 }
 
 TEST_F(platform_lifecycle, shutdown_runs_from_high_to_low_and_again) {
@@ -106,9 +108,8 @@ TEST_F(platform_lifecycle, shutdown_runs_at_process_exit) {
   static int write_end;
   write_end = pipe_fds[1];
   static platform::lifecycle_hook at_exit{
-      1004,    nullptr, nullptr,
-      nullptr, nullptr, []() noexcept { [[maybe_unused]] const auto n = write(write_end, "x", 1); },
-      nullptr};
+      .order = 1004,
+      .shutdown = []() noexcept { [[maybe_unused]] const auto n = write(write_end, "x", 1); }};
   const pid_t child = fork();
   if (child == 0) {
     platform::add_lifecycle_hook(at_exit);

@@ -30,17 +30,11 @@ struct {
   atomic<unsigned> life{0};
 } observed;
 
-platform::lifecycle_hook observer{1000,
-                                  []() noexcept {
+platform::lifecycle_hook observer{.order = 1000, .task_exit = []() noexcept {
                                     if (gettid() != observed.watched.load_relaxed()) return;
                                     observed.exits.fetch_add_relaxed(1);
                                     observed.life.store_relaxed(life_of_this_thread());
-                                  },
-                                  nullptr,
-                                  nullptr,
-                                  nullptr,
-                                  nullptr,
-                                  nullptr};
+                                  }};
 
 /// Counts from now on the exits of the calling thread.
 void watch_this_thread() {

@@ -217,8 +217,7 @@ namespace {
 /// count below 0, and an unload waits for one handler less.
 void forget_handlers() noexcept { in_flight.store_relaxed(0); }
 
-constinit lifecycle_hook hook{hook_order::platform, nullptr, nullptr, nullptr,
-                              forget_handlers,      nullptr, nullptr};
+constinit lifecycle_hook hook{.order = hook_order::platform, .fork_child = forget_handlers};
 
 [[gnu::constructor]] void install_hook() noexcept { add_lifecycle_hook(hook); }
 

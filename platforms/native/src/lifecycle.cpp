@@ -128,7 +128,13 @@ void add_lifecycle_hook(lifecycle_hook& hook) noexcept {
 
 std::uint32_t fork_generation() noexcept { return generation; }
 
-void run_thread_exit_hooks() noexcept { run_downwards(&lifecycle_hook::thread_exit); }
+void run_thread_exit_hooks() noexcept {
+  for (lifecycle_hook* hook = follow(first_hook); hook != nullptr; hook = follow(hook->next)) {
+    for (const step member : {&lifecycle_hook::cpu_exit, &lifecycle_hook::task_exit}) {
+      if (hook->*member != nullptr) (hook->*member)();
+    }
+  }
+}
 
 void run_shutdown_hooks() noexcept { run_downwards(&lifecycle_hook::shutdown); }
 

@@ -39,7 +39,7 @@ int futex_flags(park_scope scope) noexcept {
 }  // namespace
 
 park_result park(const atomic<std::uint32_t>& word, std::uint32_t expected, deadline until,
-                 park_scope scope) noexcept {
+                 park_scope scope, deadline_kind /*kind*/) noexcept {
   const errno_keeper keeper;
   // Tested here first: a changed word wins over an expired deadline, and neither needs the kernel.
   if (word.load_relaxed() != expected) return park_result::value_changed;

@@ -105,8 +105,8 @@ void poller_remove(poller& p, int fd) noexcept {
   epoll_ctl(p.epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
 }
 
-std::size_t poller_wait(poller& p, std::uint64_t* cookies, std::size_t capacity,
-                        deadline until) noexcept {
+std::size_t poller_wait(poller& p, std::uint64_t* cookies, std::size_t capacity, deadline until,
+                        deadline_kind /*kind*/) noexcept {
   epoll_event events[most_events];
   const int wanted = static_cast<int>(capacity < most_events ? capacity : most_events);
   int n;

@@ -10,9 +10,24 @@
 
 namespace interlock::inline INTERLOCK_PLATFORM::platform::event {
 
+/// How a lock is taken: what a holder keeps off its CPU, or that its waiters sleep.
+namespace mode {
+inline constexpr std::uint32_t plain = 0, bh = 1, irqsave = 2, sleeping = 3;
+}
+
+/// Interrupts of this CPU are off (on) from now on, or again. Those that pend are replayed after it.
+inline void irqs_off() noexcept {}
+inline void irqs_on() noexcept {}
+/// Is, or would be, about to sleep.
+inline void might_sleep() noexcept {}
+
+/// `acquire` comes before the first attempt. Then follows `acquired`, or `abandoned` where the
+/// attempt ends without the lock (a try_lock, a timeout, a signal). `release` comes before it.
 inline void lock_acquire(const void* /*lock*/, std::uint32_t /*mode*/, bool /*try_*/) noexcept {}
 inline void lock_acquired(const void* /*lock*/) noexcept {}
+inline void lock_abandoned(const void* /*lock*/) noexcept {}
 inline void lock_release(const void* /*lock*/) noexcept {}
+/// `enter` after the count was raised, `exit` after it was lowered.
 inline void context_enter(std::uint32_t /*preempt_count_bits*/) noexcept {}
 inline void context_exit(std::uint32_t /*preempt_count_bits*/) noexcept {}
 inline void rcu_reader_enter() noexcept {}

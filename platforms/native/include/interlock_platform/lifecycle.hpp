@@ -11,9 +11,10 @@ namespace interlock::inline INTERLOCK_PLATFORM::platform {
 
 /// One static object per layer that needs it. Null members are skipped.
 ///
-/// `thread_exit`   runs on the ending thread, with all signals blocked for the rest of its life;
-///                 hooks run from the highest `order` to the lowest. The thread's words are then
-///                 `task_life::dead`.
+/// `cpu_exit`, `task_exit`  run at the end of a CPU, of a task: natively of both at once, on the
+///                 ending thread, with all signals blocked for the rest of its life. Hooks run from
+///                 the highest `order` to the lowest, and of one hook the CPU's end before the
+///                 task's. The thread's words are then `task_life::dead`.
 /// `fork_prepare`  runs in the parent before fork, highest order first; it takes the locks which
 ///                 must be consistent in the child. First come the locks under which a task may
 ///                 sleep, or wait for a handler (`sleeping_locks`); then interrupts are held back
@@ -25,12 +26,13 @@ namespace interlock::inline INTERLOCK_PLATFORM::platform {
 /// `shutdown`      joins the layer's service threads, highest order first; they restart on need.
 struct lifecycle_hook {
   int order;
-  void (*thread_exit)() noexcept;
-  void (*fork_prepare)() noexcept;
-  void (*fork_parent)() noexcept;
-  void (*fork_child)() noexcept;
-  void (*shutdown)() noexcept;
-  lifecycle_hook* next;
+  void (*cpu_exit)() noexcept = nullptr;
+  void (*task_exit)() noexcept = nullptr;
+  void (*fork_prepare)() noexcept = nullptr;
+  void (*fork_parent)() noexcept = nullptr;
+  void (*fork_child)() noexcept = nullptr;
+  void (*shutdown)() noexcept = nullptr;
+  lifecycle_hook* next = nullptr;
 };
 
 /// Orders of the layers, left to right.

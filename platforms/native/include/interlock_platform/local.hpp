@@ -42,6 +42,9 @@ INTERLOCK_API void enlist() noexcept;
 /// The number of processors on which this process may run, at least 1.
 [[nodiscard]] INTERLOCK_API unsigned online_processors() noexcept;
 
+/// How many pauses a spin that ends by parking may take; the core measures how many are worth while.
+inline constexpr std::uint32_t pauses_max = 0xffff'ffffu;
+
 /// A hint that the caller spins. Context: any.
 inline void cpu_relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)

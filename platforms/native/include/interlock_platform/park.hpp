@@ -22,6 +22,14 @@ enum class park_result {
   timed_out,
 };
 
+/// Whose deadline it is. A platform with a clock of its own lets it pass accordingly; natively both
+/// are the same.
+enum class deadline_kind {
+  timeout,   ///< somebody asked for it: it passes whatever else goes on
+  watchdog,  ///< the library's own look whether all is well, or that tries again: what it waits for
+             ///< comes by itself, unless something is wrong
+};
+
 /// Blocks while `word == expected`, until `unpark` or `until`. May return `woken` spuriously (a
 /// signal handler that ran can be such a case): the caller tests its condition again. A handler on
 /// the parked thread itself ends the wait by changing the word, which is tested again after it.
@@ -29,7 +37,8 @@ enum class park_result {
 ///          own data by accesses to the word.
 /// Context: any; it is one system call, and async-signal-safe.
 INTERLOCK_API park_result park(const atomic<std::uint32_t>& word, std::uint32_t expected,
-                               deadline until, park_scope scope = park_scope::process) noexcept;
+                               deadline until, park_scope scope = park_scope::process,
+                               deadline_kind kind = deadline_kind::timeout) noexcept;
 
 /// Wakes up to `count` of those parked on `word`. The word need not exist any more.
 /// Context: any; one system call, async-signal-safe. Returns how many were woken.

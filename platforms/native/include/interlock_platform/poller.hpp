@@ -8,6 +8,7 @@
 
 #include "interlock/result.hpp"
 #include "interlock/time.hpp"
+#include "interlock_platform/park.hpp"
 #include "interlock_platform/platform.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::platform {
@@ -29,7 +30,8 @@ INTERLOCK_API void poller_remove(poller& p, int fd) noexcept;
 /// Sleeps until a descriptor is ready, `poller_wake`, or `until`. Returns how many cookies were
 /// written; 0 for a wake or a timeout. Context: task, may sleep.
 INTERLOCK_API std::size_t poller_wait(poller& p, std::uint64_t* cookies, std::size_t capacity,
-                                      deadline until) noexcept;
+                                      deadline until,
+                                      deadline_kind kind = deadline_kind::timeout) noexcept;
 
 /// Makes the current or the next `poller_wait` return. Context: any; async-signal-safe.
 INTERLOCK_API void poller_wake(poller& p) noexcept;

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// What the core announces to its platform: here, to the machine, which judges by these events and
+/// by nothing else of the core. When each is announced stands in platforms/README.md.
+
+#include <cstdint>
+
+#include "interlock_platform/machine.h"
+#include "interlock_platform/platform.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM::platform::event {
+
+/// How a lock is taken: what a holder keeps off its CPU, or that its waiters sleep.
+namespace mode {
+inline constexpr std::uint32_t plain = 0, bh = 1, irqsave = 2, sleeping = 3;
+}
+
+inline void announce(interlock_machine_event event, std::uint64_t a = 0) noexcept {
+  interlock_machine_announce(event, a, 0, 0);
+}
+inline void announce(interlock_machine_event event, const void* object, std::uint64_t b = 0,
+                     std::uint64_t c = 0) noexcept {
+  interlock_machine_announce(event, reinterpret_cast<std::uintptr_t>(object), b, c);
+}
+
+inline void irqs_off() noexcept { announce(interlock_machine_irqs_off); }
+inline void irqs_on() noexcept { announce(interlock_machine_irqs_on); }
+inline void might_sleep() noexcept { announce(interlock_machine_might_sleep); }
+inline void lock_acquire(const void* lock, std::uint32_t mode, bool try_) noexcept {
+  announce(interlock_machine_lock_acquire, lock, mode << 1 | (try_ ? 1u : 0u));
+}
+inline void lock_acquired(const void* lock) noexcept {
+  announce(interlock_machine_lock_acquired, lock);
+}
+/// The machine has no use for it yet: it takes the next acquire of a flow for the end of this one.
+inline void lock_abandoned(const void* /*lock*/) noexcept {}
+inline void lock_release(const void* lock) noexcept {
+  announce(interlock_machine_lock_release, lock);
+}
+inline void context_enter(std::uint32_t bits) noexcept {
+  announce(interlock_machine_context_enter, bits);
+}
+inline void context_exit(std::uint32_t bits) noexcept {
+  announce(interlock_machine_context_exit, bits);
+}
+inline void rcu_reader_enter() noexcept { announce(interlock_machine_rcu_enter); }
+inline void rcu_reader_exit() noexcept { announce(interlock_machine_rcu_exit); }
+inline void rcu_grace_period_begin(std::uint64_t sequence) noexcept {
+  announce(interlock_machine_rcu_gp_begin, sequence);
+}
+inline void rcu_grace_period_end(std::uint64_t sequence) noexcept {
+  announce(interlock_machine_rcu_gp_end, sequence);
+}
+inline void rcu_callback_queued(const void* head) noexcept {
+  announce(interlock_machine_rcu_queued, head);
+}
+inline void rcu_callback_invoked(const void* head) noexcept {
+  announce(interlock_machine_rcu_invoked, head);
+}
+inline void rcu_dereference(const void* pointer) noexcept {
+  announce(interlock_machine_rcu_dereference, pointer);
+}
+inline void fence_init(const void* fence, std::uint64_t ctx, std::uint64_t seq) noexcept {
+  announce(interlock_machine_fence_init, fence, ctx, seq);
+}
+inline void fence_enable_signal(const void* fence) noexcept {
+  announce(interlock_machine_fence_enable, fence);
+}
+inline void fence_signaled(const void* fence) noexcept {
+  announce(interlock_machine_fence_signaled, fence);
+}
+inline void fence_wait_start(const void* fence) noexcept {
+  announce(interlock_machine_fence_wait_start, fence);
+}
+inline void fence_wait_end(const void* fence) noexcept {
+  announce(interlock_machine_fence_wait_end, fence);
+}
+inline void fence_destroy(const void* fence) noexcept {
+  announce(interlock_machine_fence_destroy, fence);
+}
+inline void signalling_begin() noexcept { announce(interlock_machine_signalling_begin); }
+inline void signalling_end() noexcept { announce(interlock_machine_signalling_end); }
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM::platform::event

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// Starting and joining tasks. See platforms/README.md.
+
+#include <cstdint>
+
+#include "interlock/result.hpp"
+#include "interlock_platform/platform.hpp"
+
+namespace interlock::inline INTERLOCK_PLATFORM::platform {
+
+/// A joinable task; trivially copyable, joined or detached exactly once.
+struct thread_handle {
+  std::uint64_t value = 0;
+};
+
+/// Starts `entry(argument)` as a task called `name` (15 bytes are kept): on the next CPU in turn, or
+/// on one of its own if the name begins with "ilk-", as those of the library's service tasks do.
+/// Errors: resource_unavailable_try_again. Context: task.
+INTERLOCK_API result<thread_handle> spawn(void (*entry)(void*), void* argument,
+                                          const char* name) noexcept;
+
+/// Waits for the end of the task. Context: task, may sleep.
+INTERLOCK_API void join(thread_handle thread) noexcept;
+
+/// Copies the name of the current task into `buffer` (at least 16 bytes).
+INTERLOCK_API void thread_name(char* buffer) noexcept;
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM::platform

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Tasks of the machine.
+
+#include "interlock_platform/thread.hpp"
+
+#include <cstring>
+
+#include "interlock_platform/machine.h"
+
+namespace interlock::inline INTERLOCK_PLATFORM::platform {
+namespace {
+
+constexpr std::size_t name_size = 16;  // the kernel's TASK_COMM_LEN
+constexpr char service_prefix[] = "ilk-";
+
+}  // namespace
+
+result<thread_handle> spawn(void (*entry)(void*), void* argument, const char* name) noexcept {
+  char short_name[name_size] = {};
+  std::strncpy(short_name, name, name_size - 1);
+  const bool service = std::strncmp(name, service_prefix, sizeof service_prefix - 1) == 0;
+  const std::uint64_t task = interlock_machine_spawn(entry, argument, short_name, service);
+  if (task == 0) return error::resource_unavailable_try_again;
+  return thread_handle{task};
+}
+
+void join(thread_handle thread) noexcept { interlock_machine_join(thread.value); }
+
+void thread_name(char* buffer) noexcept {
+  std::strncpy(buffer, interlock_machine_task_name(), name_size - 1);
+  buffer[name_size - 1] = '\0';
+}
+
+}  // namespace interlock::inline INTERLOCK_PLATFORM::platform
