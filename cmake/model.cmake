@@ -37,7 +37,7 @@ set_target_properties(interlock_machine PROPERTIES CXX_VISIBILITY_PRESET hidden
 target_link_options(interlock_machine PRIVATE LINKER:--version-script=${machine_exports}
                                               LINKER:-z,defs LINKER:-z,now)
 target_include_directories(interlock_machine SYSTEM PRIVATE ${INTERLOCK_BOOST_INCLUDE} ${INTERLOCK_LIBDW_INCLUDE})
-target_link_libraries(interlock_machine PRIVATE ${INTERLOCK_BOOST_CONTEXT} ${INTERLOCK_LIBDW} ${CMAKE_DL_LIBS})
+target_link_libraries(interlock_machine PRIVATE ${INTERLOCK_BOOST_CONTEXT} ${INTERLOCK_LIBDW} ${CMAKE_DL_LIBS} atomic)
 
 # --- the core, and the platform's own files ---
 
@@ -60,6 +60,8 @@ set_target_properties(interlock_model PROPERTIES LINKER_LANGUAGE C EXPORT_NAME m
 target_compile_features(interlock_model PUBLIC cxx_std_20)
 target_compile_options(interlock_model INTERFACE ${interlock_model_options})
 target_link_libraries(interlock_model PUBLIC interlock_machine)
+# Bound at start: the linker's tables are not part of what an execution changes.
+target_link_options(interlock_model INTERFACE LINKER:-z,now LINKER:-z,relro)
 # Installed, this platform's headers lie in a folder of their own, that is looked into first: beside the shared ones lie the
 # native platform's of the same names.
 target_include_directories(interlock_model BEFORE INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/interlock-model>)

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "interlock_platform/machine.h"
 #include "interlock_platform/poller.hpp"
 #include "model.hpp"
 
@@ -11,6 +12,8 @@ namespace interlock::inline INTERLOCK_PLATFORM::platform {
 namespace {
 
 constinit descriptor table[most_descriptors] = {};
+
+[[gnu::constructor]] void load() noexcept { interlock_machine_put_back(table, sizeof table); }
 
 }  // namespace
 

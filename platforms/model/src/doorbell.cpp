@@ -14,6 +14,10 @@ static_assert(static_cast<int>(doorbell::nmi) == interlock_machine_nmi);
 
 constinit bool installed[interlock_machine_bells] = {};
 
+[[gnu::constructor]] void load() noexcept {
+  interlock_machine_put_back(installed, sizeof installed);
+}
+
 }  // namespace
 
 result<void> install_doorbell(doorbell bell, void (*entry)() noexcept) noexcept {

@@ -4,7 +4,32 @@
 
 #include "interlock_platform/local.hpp"
 
+#include <cstddef>
+#include <cstdint>
+
+#include "interlock_platform/machine.h"
+
 namespace interlock::inline INTERLOCK_PLATFORM::platform {
+namespace {
+
+/// One bit for each 4 bytes of a member.
+constexpr std::uint16_t bits(std::size_t offset, std::size_t size) {
+  return static_cast<std::uint16_t>(((1u << (size / 4)) - 1) << (offset / 4));
+}
+
+/// What is marked [remote] in local_words.hpp.
+[[gnu::constructor]] void load() noexcept {
+  constexpr std::uint16_t of_cpu =
+      bits(offsetof(cpu_words, pending), sizeof(cpu_words::pending)) |
+      bits(offsetof(cpu_words, need_resched), sizeof(cpu_words::need_resched)) |
+      bits(offsetof(cpu_words, queue), sizeof(cpu_words::queue));
+  constexpr std::uint16_t of_task =
+      bits(offsetof(task_words, rcu), sizeof(task_words::rcu)) |
+      bits(offsetof(task_words, rcu_next), sizeof(task_words::rcu_next));
+  interlock_machine_share_words(of_cpu, of_task);
+}
+
+}  // namespace
 
 cpu_words& this_cpu() noexcept {
   auto& words = *static_cast<cpu_words*>(interlock_machine_cpu_words());

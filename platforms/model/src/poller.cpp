@@ -39,6 +39,8 @@ struct state {
 
 constinit state pollers[most_pollers] = {};
 
+[[gnu::constructor]] void load() noexcept { interlock_machine_put_back(pollers, sizeof pollers); }
+
 void ring(state& s) noexcept { visible_add_release(s.bell, 1); }  // [B2] pairs with [B1]
 
 void wake(state& s) noexcept { interlock_machine_unpark(&s.bell, 1); }

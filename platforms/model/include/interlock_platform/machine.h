@@ -24,6 +24,8 @@ extern "C" {
  * points nor checked for races. An interrupt sees its CPU's block, and that of the task it halted. */
 INTERLOCK_MACHINE_API void* interlock_machine_cpu_words(void);
 INTERLOCK_MACHINE_API void* interlock_machine_task_words(void);
+/* Which parts of the blocks other CPUs use too, one bit for each 4 bytes: accesses to these are as any others. */
+INTERLOCK_MACHINE_API void interlock_machine_share_words(uint16_t of_cpu, uint16_t of_task);
 /* The numbers of both, from 1; the host's are 1 and 1, as are those of the first task of an execution. */
 INTERLOCK_MACHINE_API uint32_t interlock_machine_cpu(void);
 INTERLOCK_MACHINE_API uint32_t interlock_machine_task(void);
@@ -100,6 +102,10 @@ enum interlock_machine_event {
 };
 INTERLOCK_MACHINE_API void interlock_machine_announce(enum interlock_machine_event event,
                                                       uint64_t a, uint64_t b, uint64_t c);
+
+/* Memory that code writes which is not instrumented: it is put back after each execution, as a whole. For
+ * static objects; at most 16. */
+INTERLOCK_MACHINE_API void interlock_machine_put_back(void* memory, size_t size);
 
 /* --- failures --- */
 

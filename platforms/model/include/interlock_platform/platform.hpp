@@ -5,9 +5,9 @@
 
 #include "interlock/annotate.hpp"
 
-/// The inline namespace of everything above the platform: `interlock::model::spinlock` is spelled
-/// `interlock::spinlock`, and mangles differently on each platform.
-#define INTERLOCK_PLATFORM model
+/// The inline namespace of everything above the platform: `interlock::simulated::spinlock` is spelled
+/// `interlock::spinlock`, and mangles differently on each platform. (`interlock::model` is what explores.)
+#define INTERLOCK_PLATFORM simulated
 
 /// Defined by the model platform's library only. Every object that includes an Interlock header
 /// references it, so an object built for another platform does not link, `extern "C"` included.

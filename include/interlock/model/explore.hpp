@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// Exploring a function: it is run again and again on the simulated machine, each time in another order of its steps,
+/// interrupts and preemptions, until all that differ have been run, one fails, or the budget is spent.
+///
+/// What runs in it may start tasks (`kthread_run`, `std::thread`), request interrupts, and use any part of Interlock and any C++
+/// memory. All that existed before is put back after each execution. See docs/model.md.
+/// Link `interlock::model` instead of `interlock::interlock`; both in one program do not link.
+
+#include <chrono>
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "interlock_platform/machine.h"
+
+namespace interlock::model {
+
+/// When a CPU may go over to another task. Source: Linux kernel/Kconfig.preempt.
+enum class preemption : unsigned {
+  none,       ///< where a task sleeps, ends, or calls cond_resched
+  voluntary,  ///< also where it might sleep
+  full,       ///< at every step outside of atomic context and with interrupts on
+};
+
+/// Where another flow may come in.
+enum class points : unsigned {
+  synchronisation,  ///< at atomic and volatile accesses and what waits or wakes; the others are checked for races
+  every_access,  ///< also at plain accesses of memory that flows share
+};
+
+/// Which executions are run.
+enum class strategy : unsigned {
+  portfolio,   ///< exhaustively if that ends soon, then by the three samplers in turn
+  exhaustive,  ///< one of each class of equal executions (dynamic partial-order reduction)
+  enumerate,   ///< every one: to check the reduction
+  random,      ///< a fair choice at each step
+  pct,         ///< random priorities that change `pct_depth - 1` times (Burckhardt et al., 2010)
+  pos,         ///< random priorities of steps (Yuan, Yang, Gu, 2018)
+};
+
+/// Whether the insides of the library are explored too.
+enum class granularity : unsigned {
+  user,  ///< interrupts come only where the CPU lets them in
+  full,  ///< also where the library holds them back, so that its replay of them is explored
+};
+
+struct options {
+  unsigned cpus = 2;  ///< 1 to 8
+  model::preemption preemption = model::preemption::full;
+  model::granularity granularity = model::granularity::user;
+  model::points points = model::points::synchronisation;
+  model::strategy strategy = model::strategy::portfolio;
+  unsigned pct_depth = 3;
+  std::uint64_t seed = 1;
+  std::uint64_t executions = 100'000;                        ///< at most; 0: no limit
+  std::chrono::nanoseconds time = std::chrono::seconds{10};  ///< at most; 0: no limit
+  std::uint64_t steps = 20'000;  ///< of one execution; more is a failure
+  const char* replay = nullptr;  ///< the token of a failure: that execution alone
+};
+
+/// What came out. Copyable.
+class report {
+ public:
+  /// No execution failed.
+  [[nodiscard]] bool passed() const noexcept { return !failed_; }
+  /// Every execution was run, up to equality, of the given options; a sampler never says so.
+  [[nodiscard]] bool complete() const noexcept { return complete_; }
+  [[nodiscard]] std::uint64_t executions() const noexcept { return executions_; }
+  /// Of them, those that were cut short because they equal others.
+  [[nodiscard]] std::uint64_t blocked() const noexcept { return blocked_; }
+  [[nodiscard]] std::uint64_t steps() const noexcept { return steps_; }
+  [[nodiscard]] std::chrono::nanoseconds time() const noexcept { return time_; }
+  /// The failure: its first line names it. Empty if none.
+  [[nodiscard]] const std::string& text() const noexcept { return text_; }
+  /// `options::replay` of the execution that failed. Empty if none did.
+  [[nodiscard]] const std::string& token() const noexcept { return token_; }
+
+  friend std::ostream& operator<<(std::ostream& out, const report& r) {
+    if (r.failed_) out << r.text_ << "\nreplay: " << r.token_ << '\n';
+    return out << r.executions_ << " executions, " << r.steps_ << " steps, "
+               << (r.complete_ ? "complete" : "not complete") << '\n';
+  }
+
+ private:
+  template <class F>
+  friend report explore(const options& how, F&& function);
+
+  bool failed_ = false;
+  bool complete_ = false;
+  std::uint64_t executions_ = 0;
+  std::uint64_t blocked_ = 0;
+  std::uint64_t steps_ = 0;
+  std::chrono::nanoseconds time_{};
+  std::string text_;
+  std::string token_;
+};
+
+/// Explores `function()`, which is the first task, on CPU 0. A task started by it stands on the next CPU in turn.
+/// An execution ends when every task has returned and nothing is left to do.
+/// Errors: in the report. An exception that leaves a task is a failure.
+/// Context: outside of executions; one at a time in a process.
+template <class F>
+[[nodiscard]] report explore(const options& how, F&& function) {
+  interlock_machine_options o{};
+  o.cpus = how.cpus;
+  o.preemption = static_cast<unsigned>(how.preemption);
+  o.granularity = static_cast<unsigned>(how.granularity);
+  o.points = static_cast<unsigned>(how.points);
+  o.strategy = static_cast<unsigned>(how.strategy);
+  o.pct_depth = how.pct_depth;
+  o.seed = how.seed;
+  o.executions = how.executions;
+  o.nanoseconds = static_cast<std::uint64_t>(how.time.count());
+  o.steps = how.steps;
+  o.replay = how.replay;
+  interlock_machine_result result;
+  using callable = std::remove_reference_t<F>;
+  interlock_machine_explore(
+      &o, [](void* argument) { (*static_cast<callable*>(argument))(); },
+      const_cast<std::remove_const_t<callable>*>(&function), &result);
+  report r;
+  r.failed_ = result.failed;
+  r.complete_ = result.complete;
+  r.executions_ = result.executions;
+  r.blocked_ = result.blocked;
+  r.steps_ = result.steps;
+  r.time_ = std::chrono::nanoseconds{result.nanoseconds};
+  if (result.text != nullptr) r.text_ = result.text;
+  if (result.token != nullptr) r.token_ = result.token;
+  interlock_machine_result_free(&result);
+  return r;
+}
+
+/// With default options.
+template <class F>
+[[nodiscard]] report explore(F&& function) {
+  return explore(options{}, std::forward<F>(function));
+}
+
+}  // namespace interlock::model

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Accesses of memory: what they see of each other by the memory orders of C++, and which of them race.
+///
+/// Source: Flanagan, Freund, "FastTrack" (2009), with a list of accesses per granule in the place of epochs: an access leaves
+/// the list when a later one, that it precedes, meets every access that it would meet.
+
+#include <cstdio>
+#include <cstring>
+
+#include "machine.hpp"
+#include "search.hpp"
+
+namespace interlock::machine {
+namespace {
+
+bool acquires(int order) noexcept {
+  return order == __ATOMIC_ACQUIRE || order == __ATOMIC_CONSUME || order == __ATOMIC_ACQ_REL ||
+         order == __ATOMIC_SEQ_CST;
+}
+bool releases_(int order) noexcept {
+  return order == __ATOMIC_RELEASE || order == __ATOMIC_ACQ_REL || order == __ATOMIC_SEQ_CST;
+}
+
+const char* kind_name(bool writes, bool atomic, bool frees) noexcept {
+  if (frees) return "free";
+  if (atomic) return writes ? "atomic write" : "atomic read";
+  return writes ? "write" : "read";
+}
+
+}  // namespace
+
+bool machine::is_bookkeeping(std::uintptr_t address) const noexcept {
+  const auto in = [address](const void* begin, std::size_t size) {
+    return address - reinterpret_cast<std::uintptr_t>(begin) < size;
+  };
+  if (!in(this, sizeof *this)) [[likely]]
+    return false;
+  const auto shared = [&](const unsigned char* words, std::uint16_t mask) {
+    return (mask >> ((address - reinterpret_cast<std::uintptr_t>(words)) / 4) & 1) != 0;
+  };
+  for (const cpu& c : cpus) {
+    if (in(c.words, words_size)) return !shared(c.words, shared_cpu_words);
+    if (in(c.idle_words, words_size)) return !shared(c.idle_words, shared_task_words);
+  }
+  for (const process& p : processes) {
+    if (in(p.words, words_size)) return !shared(p.words, shared_task_words);
+  }
+  return true;
+}
+
+void machine::save_old(std::uintptr_t address, std::size_t size) noexcept {
+  if (arena.contains(address) || me().stack.owns(address)) return;
+  each_granule(address, size, [this](std::uint64_t granule, std::uint8_t) {
+    location& l = locations.at(granule, stamp);
+    if (l.saved) return;
+    l.saved = true;
+    if (undo.full())
+      fail(failure_kind::limit, "an execution overwrites too much memory that is older than it");
+    undo.save(granule);
+  });
+}
+
+void machine::check_heap(std::uintptr_t address, std::size_t size, bool writes,
+                         std::uintptr_t pc) noexcept {
+  if (!arena.contains(address) || arena.accessible(address, size)) [[likely]]
+    return;
+  const heap::block* const b = arena.find(address);
+  failure_stack[0] = pc;
+  if (b != nullptr && b->freed_by != 0) {
+    watched_ordinal = b->freed_by;
+    fail(failure_kind::memory,
+         "BUG: use after free: %s of %zu bytes, %zu bytes into a block of %zu bytes",
+         writes ? "write" : "read", size, static_cast<std::size_t>(address - b->address), b->size);
+  }
+  fail(failure_kind::memory, "BUG: out of bounds: %s of %zu bytes at %p, outside of every block",
+       writes ? "write" : "read", size, reinterpret_cast<void*>(address));
+}
+
+void machine::check_race(std::uintptr_t address, std::size_t size, bool writes, bool atomic,
+                         bool frees, std::uintptr_t pc) noexcept {
+  process& p = me();
+  const std::uint32_t ordinal = ++accesses;
+  if (ordinal == watched_ordinal) {
+    watched_depth = capture(watched_stack, pc);
+    watched_process = self;
+  }
+  each_granule(address, size, [&](std::uint64_t granule, std::uint8_t bytes) {
+    location& l = locations.at(granule, stamp);
+    index* link = &l.accesses;
+    while (*link != no_index) {
+      access_record& old = records[*link];
+      const bool meets =
+          (old.bytes & bytes) != 0 && (writes || old.writes) && !(atomic && old.atomic);
+      const bool precedes = old.by == self || p.seen.at[old.by] >= old.epoch;
+      if (meets && !precedes) report_race(old, address, size, writes, atomic, frees, pc);
+      const bool covered = (old.bytes & ~bytes) == 0;
+      if (precedes && covered && (writes || !old.writes) && (!atomic || old.atomic)) {
+        *link = old.next;
+      } else {
+        link = &old.next;
+      }
+    }
+    if (records.full()) fail(failure_kind::limit, "too many accesses in one execution");
+    access_record& record = records.grow();
+    record = {p.seen.at[self], ordinal, pc, self, bytes, writes, atomic, frees, l.accesses};
+    l.accesses = static_cast<index>(records.size() - 1);
+  });
+}
+
+void machine::report_race(const access_record& old, std::uintptr_t address, std::size_t size,
+                          bool writes, bool atomic, bool frees, std::uintptr_t pc) noexcept {
+  race_ordinal = old.ordinal;
+  const process& other = processes[old.by];
+  failed = failure_kind::data_race;
+  const int n = std::snprintf(
+      failure_text, sizeof failure_text,
+      "BUG: data-race: %s of %zu bytes at %p by %s on cpu %u, %s by %s on cpu %u before it",
+      kind_name(writes, atomic, frees), size, reinterpret_cast<void*>(address), me().name, me().cpu,
+      kind_name(old.writes, old.atomic, old.frees), other.name, other.cpu);
+  failure_size = n < 0 ? 0 : static_cast<std::size_t>(n);
+  failure_depth = capture(failure_stack, pc);
+  to_host();
+}
+
+void machine::plain_access(std::uintptr_t address, std::size_t size, bool writes, bool is_volatile,
+                           std::uintptr_t pc) noexcept {
+  if (is_bookkeeping(address) || size == 0) return;
+  check_heap(address, size, writes, pc);
+  bool is_point = is_volatile;
+  if (every_access && !is_point) {
+    each_granule(address, size, [&](std::uint64_t granule, std::uint8_t) {
+      location& l = locations.at(granule, stamp);
+      if (l.owner == no_process) l.owner = self;
+      if (!l.shared && l.owner != self) l.shared = learned = true;
+      is_point = is_point || l.shared;
+    });
+  }
+  if (is_point) {
+    point({writes ? op_kind::write : op_kind::read,
+           __ATOMIC_RELAXED,
+           !is_volatile,
+           is_volatile,
+           pc,
+           {address, static_cast<std::uint32_t>(size), writes},
+           {0, 0, false}});
+    check_heap(address, size, writes, pc);  // it may have been freed meanwhile
+  }
+  if (writes) save_old(address, size);
+  check_race(address, size, writes, is_volatile, false, pc);
+}
+
+void machine::atomic_access(op_kind kind, std::uintptr_t address, std::size_t size, int order,
+                            std::uintptr_t pc) noexcept {
+  if (is_bookkeeping(address)) return;
+  const bool writes = kind != op_kind::read;
+  check_heap(address, size, writes, pc);
+  point({kind,
+         static_cast<std::uint8_t>(order),
+         false,
+         false,
+         pc,
+         {address, static_cast<std::uint32_t>(size), writes},
+         {0, 0, false}});
+  check_heap(address, size, writes, pc);
+  if (writes) save_old(address, size);
+  check_race(address, size, writes, true, false, pc);
+}
+
+release_record* machine::release_of(std::uintptr_t address, bool make) noexcept {
+  location& l = locations.at(granule_of(address), stamp);
+  const auto offset = static_cast<std::uint8_t>(address & 7);
+  for (index i = l.releases; i != no_index; i = releases[i].next) {
+    if (releases[i].offset == offset) return &releases[i];
+  }
+  if (!make) return nullptr;
+  if (releases.full()) fail(failure_kind::limit, "too many atomic objects in one execution");
+  release_record& r = releases.grow();
+  r.offset = offset;
+  r.next = l.releases;
+  r.published.clear();
+  l.releases = static_cast<index>(releases.size() - 1);
+  return &r;
+}
+
+void machine::atomic_loaded(std::uintptr_t address, int order) noexcept {
+  if (is_bookkeeping(address)) return;
+  const release_record* const r = release_of(address, false);
+  if (r == nullptr) return;
+  process& p = me();
+  (acquires(order) ? p.seen : p.acquired).join(r->published, process_count);
+}
+
+void machine::atomic_stored(std::uintptr_t address, int order) noexcept {
+  if (is_bookkeeping(address)) return;
+  process& p = me();
+  if (releases_(order)) {
+    release_of(address, true)->published = p.seen;
+    ++p.seen.at[self];
+  } else {
+    // A relaxed store carries what a fence before it has released, and ends every other release sequence.
+    release_of(address, true)->published = p.released;
+  }
+}
+
+void machine::atomic_modified(std::uintptr_t address, int order) noexcept {
+  if (is_bookkeeping(address)) return;
+  process& p = me();
+  release_record* const r = release_of(address, true);
+  (acquires(order) ? p.seen : p.acquired).join(r->published, process_count);
+  if (releases_(order)) {
+    r->published.join(p.seen, process_count);
+    ++p.seen.at[self];
+  } else {
+    r->published.join(p.released, process_count);
+  }
+}
+
+void machine::fence(int order) noexcept {
+  process& p = me();
+  if (acquires(order)) p.seen.join(p.acquired, process_count);
+  if (releases_(order)) {
+    p.released = p.seen;
+    ++p.seen.at[self];
+  }
+}
+
+void machine::heavy_barrier() noexcept {
+  const process_id caller = self;
+  for (unsigned i = 0; i < process_count; ++i) {
+    self = static_cast<process_id>(i);
+    if (processes[i].alive && !processes[i].ended) fence(__ATOMIC_SEQ_CST);
+  }
+  self = caller;
+}
+
+// --- the heap of the execution ---
+
+void* machine::allocate(std::size_t size, std::size_t alignment, std::uintptr_t pc) noexcept {
+  void* const memory = arena.allocate(size, alignment);
+  if (memory == nullptr) return nullptr;
+  heap::block& b = arena.blocks().back();
+  b.made_by = ++accesses;
+  b.made_at = pc;
+  if (b.made_by == watched_ordinal) {
+    watched_depth = capture(watched_stack, pc);
+    watched_process = self;
+  }
+  return memory;
+}
+
+bool machine::release(void* block, std::uintptr_t pc) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(block);
+  if (!arena.contains(address)) return false;
+  heap::block* const b = arena.find(address);
+  if (b == nullptr || b->address != address) {
+    fail(failure_kind::memory, "BUG: free of %p, which is not the beginning of a block", block);
+  }
+  if (b->freed_by != 0) {
+    watched_ordinal = b->freed_by;
+    fail(failure_kind::memory, "BUG: double free of a block of %zu bytes", b->size);
+  }
+  check_race(address, b->size, true, false, true, pc);
+  b->freed_by = accesses;
+  b->freed_at = pc;
+  arena.release(*b);
+  return true;
+}
+
+}  // namespace interlock::machine

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// Flows: stacks of their own, between which the machine switches.
+
+#include <boost/context/detail/fcontext.hpp>
+#include <cstddef>
+#include <cstdint>
+
+#include "clock.hpp"
+
+namespace interlock::machine {
+
+/// What libstdc++ keeps per thread while exceptions fly (Itanium C++ ABI, __cxa_eh_globals), and errno.
+struct thread_state {
+  void* caught = nullptr;
+  unsigned int uncaught = 0;
+  int error = 0;
+};
+
+struct flow {
+  static constexpr std::size_t stack_size = std::size_t{256} << 10;
+  static constexpr std::uint32_t max_calls = 4096;
+
+  boost::context::detail::fcontext_t context = nullptr;
+  std::byte* stack = nullptr;       ///< lowest byte, above a guard page
+  std::uintptr_t* calls = nullptr;  ///< return addresses, as instrumented functions were entered
+  std::uint32_t depth = 0;          ///< may exceed max_calls: then the innermost are not kept
+  void (*entry)(void*) = nullptr;
+  void* argument = nullptr;
+  process_id process = no_process;
+  bool running = false;
+  thread_state state;
+  std::byte* storage = nullptr;  ///< the program's thread_local variables, while another flow runs
+
+  [[nodiscard]] bool owns(std::uintptr_t address) const noexcept {
+    return address - reinterpret_cast<std::uintptr_t>(stack) < stack_size;
+  }
+};
+
+/// Makes the stack on first use; false if there is no memory.
+bool prepare_flow(flow& f, void (*start)(boost::context::detail::transfer_t)) noexcept;
+
+/// Switches, and returns when somebody switches back. Pre: the current flow is `from`.
+void switch_flow(flow& from, flow& to) noexcept;
+
+/// The first thing that a new flow does, with what its start function was given.
+void flow_begins(boost::context::detail::transfer_t came) noexcept;
+
+/// Finds the thread_local variables of the program. Call once, on the thread that runs all flows.
+void find_thread_storage() noexcept;
+/// What a new task's variables begin with.
+void initialise_thread_storage(flow& f) noexcept;
+
+}  // namespace interlock::machine

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// malloc and its kin, and the block functions of <string.h>, for the whole process: in an execution the machine's, else libc's.
+
+#include <dlfcn.h>
+#include <errno.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "machine.hpp"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#define CALLER reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
+
+// libc's own entry points: to look them up by dlsym would call malloc.
+extern "C" {
+void* __libc_malloc(std::size_t);
+void __libc_free(void*);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+}
+
+using namespace interlock::machine;
+
+namespace {
+
+constexpr std::size_t fundamental = 16;
+
+void* allocate(std::size_t size, std::size_t alignment, std::uintptr_t pc) noexcept {
+  void* const memory = m.allocate(size, alignment, pc);
+  if (memory == nullptr) errno = ENOMEM;
+  return memory;
+}
+
+void release(void* block, std::uintptr_t pc) noexcept {
+  if (block == nullptr) return;
+  const auto address = reinterpret_cast<std::uintptr_t>(block);
+  if (m.arena.contains(address)) {
+    // After the execution the arena is empty already: what outlives it is nobody's.
+    if (m.running) m.release(block, pc);
+    return;
+  }
+  // Older than the execution: the next one needs it too.
+  if (!m.running) __libc_free(block);
+}
+
+}  // namespace
+
+EXPORT void* malloc(std::size_t size) {
+  return m.running ? allocate(size, fundamental, CALLER) : __libc_malloc(size);
+}
+EXPORT void free(void* block) { release(block, CALLER); }
+EXPORT void* calloc(std::size_t count, std::size_t size) {
+  if (!m.running) return __libc_calloc(count, size);
+  std::size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes)) {
+    errno = ENOMEM;
+    return nullptr;
+  }
+  void* const memory = allocate(bytes, fundamental, CALLER);
+  if (memory != nullptr) std::memset(memory, 0, bytes);
+  return memory;
+}
+EXPORT void* realloc(void* block, std::size_t size) {
+  const bool ours = m.arena.contains(reinterpret_cast<std::uintptr_t>(block));
+  if (!m.running && !ours) return __libc_realloc(block, size);
+  if (block == nullptr) return malloc(size);
+  std::size_t old = size;
+  if (ours) {
+    const heap::block* const b = m.arena.find(reinterpret_cast<std::uintptr_t>(block));
+    old = b != nullptr ? b->size : 0;
+  }
+  void* const memory = m.running ? allocate(size, fundamental, CALLER) : __libc_malloc(size);
+  if (memory == nullptr) return nullptr;
+  std::memcpy(memory, block, old < size ? old : size);
+  release(block, CALLER);
+  return memory;
+}
+EXPORT void* memalign(std::size_t alignment, std::size_t size) {
+  return m.running ? allocate(size, alignment, CALLER) : __libc_memalign(alignment, size);
+}
+EXPORT void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  return m.running ? allocate(size, alignment, CALLER) : __libc_memalign(alignment, size);
+}
+EXPORT int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
+  void* const made =
+      m.running ? allocate(size, alignment, CALLER) : __libc_memalign(alignment, size);
+  if (made == nullptr) return ENOMEM;
+  *memory = made;
+  return 0;
+}

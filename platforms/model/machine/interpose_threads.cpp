@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// POSIX threads, time and what else waits, on the machine: in an execution these are its tasks, its locks and its clock. What is
+/// not modelled is refused by name, since it would block all flows at once.
+///
+/// A pthread_mutex_t is known by its address; its contents are not used, so a statically initialised one is as good as any. Recursive and
+/// error-checking kinds are told by libc's own field.
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+
+#include "machine.hpp"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#define CALLER reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
+
+using namespace interlock::machine;
+
+namespace {
+
+template <class F>
+F* real(F*& cache, const char* name) noexcept {
+  if (cache == nullptr) cache = reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
+  if (cache == nullptr) std::abort();
+  return cache;
+}
+#define REAL(name)                      \
+  ([]() noexcept -> decltype(&::name) { \
+    static decltype(&::name) cache;     \
+    return real(cache, #name);          \
+  }())
+
+std::uint64_t object_of(const void* p) noexcept { return reinterpret_cast<std::uintptr_t>(p); }
+
+std::int64_t nanoseconds(const timespec& t) noexcept {
+  return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+}
+
+/// Threads are told by this bias from those of libc, and from null.
+constexpr std::uint64_t thread_bias = 0x7100'0000'0000;
+std::uint64_t task_of(pthread_t t) noexcept { return static_cast<std::uint64_t>(t) - thread_bias; }
+
+struct thread_start {
+  void* (*entry)(void*);
+  void* argument;
+  void* result;
+};
+void* results[max_processes];
+
+void run_thread(void* memory) {
+  auto* const start = static_cast<thread_start*>(memory);
+  const thread_start s = *start;
+  m.release(start, 0);
+  void* const result = s.entry(s.argument);
+  results[m.self] = result;
+}
+
+/// The sequence of a condition variable: what waiters sleep on. It stands in the variable itself.
+std::uint32_t* sequence(pthread_cond_t* c) noexcept { return reinterpret_cast<std::uint32_t*>(c); }
+
+bool recursive(const pthread_mutex_t* mutex) noexcept {
+  return (mutex->__data.__kind & 3) == PTHREAD_MUTEX_RECURSIVE_NP;
+}
+bool checking(const pthread_mutex_t* mutex) noexcept {
+  return (mutex->__data.__kind & 3) == PTHREAD_MUTEX_ERRORCHECK_NP;
+}
+
+process_id holder_of(std::uint64_t object_id) noexcept {
+  return m.locations.at(granule_of(object_write(object::lock, object_id).address), m.stamp).holder;
+}
+
+int lock_mutex(pthread_mutex_t* mutex, std::uintptr_t pc) noexcept {
+  if (holder_of(object_of(mutex)) == m.self) {
+    if (recursive(mutex)) {
+      ++mutex->__data.__count;
+      return 0;
+    }
+    if (checking(mutex)) return EDEADLK;
+    m.fail(failure_kind::deadlock, "BUG: deadlock: a task locks a mutex that it holds");
+  }
+  m.lock(object_of(mutex), pc);
+  return 0;
+}
+
+int unlock_mutex(pthread_mutex_t* mutex, std::uintptr_t pc) noexcept {
+  if (holder_of(object_of(mutex)) != m.self) {
+    if (recursive(mutex) || checking(mutex)) return EPERM;
+    m.fail(failure_kind::assertion, "BUG: a task unlocks a mutex that it does not hold");
+  }
+  if (recursive(mutex) && mutex->__data.__count != 0) {
+    --mutex->__data.__count;
+    return 0;
+  }
+  m.unlock(object_of(mutex), pc);
+  return 0;
+}
+
+int wait_for(pthread_cond_t* c, pthread_mutex_t* mutex, std::int64_t until,
+             std::uintptr_t pc) noexcept {
+  const std::uint32_t seen = *sequence(c);
+  m.unlock(object_of(mutex), pc);
+  const int end = m.park(sequence(c), seen, until, false, pc);
+  m.lock(object_of(mutex), pc);
+  return end == 2 ? ETIMEDOUT : 0;
+}
+
+int notify(pthread_cond_t* c, unsigned count, std::uintptr_t pc) noexcept {
+  m.atomic_access(op_kind::rmw, reinterpret_cast<std::uintptr_t>(c), sizeof(std::uint32_t),
+                  __ATOMIC_RELAXED, pc);
+  ++*sequence(c);
+  m.unpark(sequence(c), count, pc);
+  return 0;
+}
+
+[[noreturn]] void refuse(const char* what) noexcept {
+  m.fail(failure_kind::other,
+         "%s is not modelled: it would block the whole machine. Use Interlock, std::mutex or "
+         "std::condition_variable, or keep it out of what is explored",
+         what);
+}
+
+}  // namespace
+
+EXPORT int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
+                          void* (*entry)(void*), void* argument) {
+  if (!m.running) return REAL(pthread_create)(thread, attributes, entry, argument);
+  auto* const start = static_cast<thread_start*>(m.allocate(sizeof(thread_start), 16, CALLER));
+  if (start == nullptr) return EAGAIN;
+  *start = {entry, argument, nullptr};
+  char name[16] = "thread";
+  name[6] = static_cast<char>('0' + m.task_count % 10);
+  *thread = static_cast<pthread_t>(m.spawn(run_thread, start, name, false) + thread_bias);
+  return 0;
+}
+EXPORT int pthread_join(pthread_t thread, void** result) {
+  if (!m.running) return REAL(pthread_join)(thread, result);
+  const std::uint64_t task = task_of(thread);
+  if (task == 0 || task > m.process_count) return ESRCH;
+  if (task - 1 == m.self) return EDEADLK;
+  m.join(task, CALLER);
+  if (result != nullptr) *result = results[task - 1];
+  return 0;
+}
+EXPORT int pthread_detach(pthread_t thread) { return m.running ? 0 : REAL(pthread_detach)(thread); }
+EXPORT pthread_t pthread_self() {
+  return m.running ? static_cast<pthread_t>(m.self + 1u + thread_bias) : REAL(pthread_self)();
+}
+EXPORT int pthread_equal(pthread_t a, pthread_t b) { return a == b; }
+
+EXPORT int pthread_mutex_lock(pthread_mutex_t* mutex) {
+  return m.running ? lock_mutex(mutex, CALLER) : REAL(pthread_mutex_lock)(mutex);
+}
+EXPORT int pthread_mutex_trylock(pthread_mutex_t* mutex) {
+  if (!m.running) return REAL(pthread_mutex_trylock)(mutex);
+  if (recursive(mutex) && holder_of(object_of(mutex)) == m.self) return lock_mutex(mutex, CALLER);
+  return m.try_lock(object_of(mutex), CALLER) ? 0 : EBUSY;
+}
+EXPORT int pthread_mutex_unlock(pthread_mutex_t* mutex) {
+  return m.running ? unlock_mutex(mutex, CALLER) : REAL(pthread_mutex_unlock)(mutex);
+}
+
+EXPORT int pthread_cond_wait(pthread_cond_t* c, pthread_mutex_t* mutex) {
+  if (!m.running) return REAL(pthread_cond_wait)(c, mutex);
+  return wait_for(c, mutex, for_ever, CALLER);
+}
+EXPORT int pthread_cond_timedwait(pthread_cond_t* c, pthread_mutex_t* mutex,
+                                  const timespec* until) {
+  if (!m.running) return REAL(pthread_cond_timedwait)(c, mutex, until);
+  return wait_for(c, mutex, nanoseconds(*until), CALLER);
+}
+EXPORT int pthread_cond_clockwait(pthread_cond_t* c, pthread_mutex_t* mutex, clockid_t clock_id,
+                                  const timespec* until) {
+  if (!m.running) return REAL(pthread_cond_clockwait)(c, mutex, clock_id, until);
+  return wait_for(c, mutex, nanoseconds(*until), CALLER);
+}
+EXPORT int pthread_cond_signal(pthread_cond_t* c) {
+  return m.running ? notify(c, 1, CALLER) : REAL(pthread_cond_signal)(c);
+}
+EXPORT int pthread_cond_broadcast(pthread_cond_t* c) {
+  return m.running ? notify(c, UINT32_MAX, CALLER) : REAL(pthread_cond_broadcast)(c);
+}
+
+EXPORT int pthread_once(pthread_once_t* once, void (*function)()) {
+  if (!m.running) return REAL(pthread_once)(once, function);
+  m.lock(object_of(once), CALLER);
+  if (*once != 2) {
+    m.undo.save(granule_of(object_of(once)));
+    function();
+    *once = 2;
+  }
+  m.unlock(object_of(once), CALLER);
+  return 0;
+}
+
+// Statics of functions: a lock, and one byte that the compiler's own code reads with an acquire load. Itanium C++ ABI 3.3.3.
+EXPORT int __cxa_guard_acquire(std::uint64_t* guard) {
+  auto* const done = reinterpret_cast<unsigned char*>(guard);
+  if (!m.running) {
+    using function = int(std::uint64_t*);
+    static function* cache;
+    return real(cache, "__cxa_guard_acquire")(guard);
+  }
+  const std::uint64_t id = object_of(guard);
+  if (holder_of(id) == m.self)
+    m.fail(failure_kind::assertion,
+           "BUG: the initialisation of a static variable needs the variable");
+  m.lock(id, CALLER);
+  if (*done != 0) {
+    m.unlock(id, CALLER);
+    return 0;
+  }
+  return 1;
+}
+EXPORT void __cxa_guard_release(std::uint64_t* guard) {
+  if (!m.running) {
+    using function = void(std::uint64_t*);
+    static function* cache;
+    real(cache, "__cxa_guard_release")(guard);
+    return;
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(guard);
+  m.atomic_access(op_kind::write, address, 1, __ATOMIC_RELEASE, CALLER);
+  *reinterpret_cast<unsigned char*>(guard) = 1;
+  m.atomic_stored(address, __ATOMIC_RELEASE);
+  m.unlock(object_of(guard), CALLER);
+}
+EXPORT void __cxa_guard_abort(std::uint64_t* guard) {
+  if (!m.running) {
+    using function = void(std::uint64_t*);
+    static function* cache;
+    real(cache, "__cxa_guard_abort")(guard);
+    return;
+  }
+  m.unlock(object_of(guard), CALLER);
+}
+
+EXPORT int sched_yield() {
+  if (!m.running) return REAL(sched_yield)();
+  m.yield(CALLER);
+  return 0;
+}
+
+// Waits of std::atomic: libstdc++ makes the system call itself.
+EXPORT long syscall(long number, ...) {
+  va_list list;
+  va_start(list, number);
+  long a[6];
+  for (long& argument : a) argument = va_arg(list, long);
+  va_end(list);
+  if (!m.running) {
+    static long (*cache)(long, ...);
+    return real(cache, "syscall")(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  }
+  if (number == SYS_gettid) return m.me().number;
+  if (number != SYS_futex) {
+    m.fail(failure_kind::other, "system call %ld is not modelled: its result could not be replayed",
+           number);
+  }
+  constexpr long command_mask = 127;
+  auto* const word = reinterpret_cast<std::uint32_t*>(a[0]);
+  switch (a[1] & command_mask) {
+    case 0:    // FUTEX_WAIT
+    case 9: {  // FUTEX_WAIT_BITSET
+      std::int64_t until = for_ever;
+      if (a[3] != 0) {
+        until = nanoseconds(*reinterpret_cast<const timespec*>(a[3]));
+        if ((a[1] & command_mask) == 0) until += m.now;
+      }
+      const int end = m.park(word, static_cast<std::uint32_t>(a[2]), until, false, CALLER);
+      if (end == 0) return 0;
+      errno = end == 1 ? EAGAIN : ETIMEDOUT;
+      return -1;
+    }
+    case 1:   // FUTEX_WAKE
+    case 10:  // FUTEX_WAKE_BITSET
+      return static_cast<long>(m.unpark(word, static_cast<unsigned>(a[2]), CALLER));
+    default: refuse("this futex operation");
+  }
+}
+
+EXPORT int clock_gettime(clockid_t clock_id, timespec* t) {
+  if (!m.running) return REAL(clock_gettime)(clock_id, t);
+  t->tv_sec = m.now / 1'000'000'000;
+  t->tv_nsec = m.now % 1'000'000'000;
+  return 0;
+}
+
+namespace {
+/// Sleeps on a word of which nobody knows.
+void sleep_until(std::int64_t until, std::uintptr_t pc) noexcept {
+  std::uint32_t nobody = 0;
+  (void)m.park(&nobody, 0, until, false, pc);
+}
+}  // namespace
+
+EXPORT int nanosleep(const timespec* time, timespec* left) {
+  if (!m.running) return REAL(nanosleep)(time, left);
+  sleep_until(m.now + nanoseconds(*time), CALLER);
+  return 0;
+}
+EXPORT int clock_nanosleep(clockid_t clock_id, int flags, const timespec* time, timespec* left) {
+  if (!m.running) return REAL(clock_nanosleep)(clock_id, flags, time, left);
+  sleep_until((flags & TIMER_ABSTIME) != 0 ? nanoseconds(*time) : m.now + nanoseconds(*time),
+              CALLER);
+  return 0;
+}
+EXPORT int usleep(useconds_t time) {
+  if (!m.running) return REAL(usleep)(time);
+  sleep_until(m.now + std::int64_t{time} * 1000, CALLER);
+  return 0;
+}
+EXPORT unsigned sleep(unsigned seconds) {
+  if (!m.running) return REAL(sleep)(seconds);
+  sleep_until(m.now + std::int64_t{seconds} * 1'000'000'000, CALLER);
+  return 0;
+}
+
+EXPORT int pthread_rwlock_rdlock(pthread_rwlock_t* lock) {
+  return m.running ? (refuse("pthread_rwlock_rdlock"), 0) : REAL(pthread_rwlock_rdlock)(lock);
+}
+EXPORT int pthread_rwlock_wrlock(pthread_rwlock_t* lock) {
+  return m.running ? (refuse("pthread_rwlock_wrlock"), 0) : REAL(pthread_rwlock_wrlock)(lock);
+}
+
+// --- ends of the program ---
+
+EXPORT void abort() {
+  if (m.running) m.fail(failure_kind::assertion, "BUG: abort() was called");
+  using function = void();
+  static function* cache;
+  real(cache, "abort")();
+  __builtin_trap();
+}
+EXPORT void __assert_fail(const char* assertion, const char* file, unsigned line,
+                          const char* function_name) {
+  if (m.running) {
+    m.fail(failure_kind::assertion, "BUG: assertion `%s' failed at %s:%u, %s", assertion, file,
+           line, function_name);
+  }
+  using function = void(const char*, const char*, unsigned, const char*);
+  static function* cache;
+  real(cache, "__assert_fail")(assertion, file, line, function_name);
+  __builtin_trap();
+}
+EXPORT void __cxa_pure_virtual() {
+  if (m.running) m.fail(failure_kind::assertion, "BUG: a pure virtual function was called");
+  std::abort();
+}
+// Destructors of statics that an execution makes: the variables are undone with it.
+EXPORT int __cxa_atexit(void (*function)(void*), void* argument, void* owner) {
+  if (m.running) return 0;
+  using registers = int(void (*)(void*), void*, void*);
+  static registers* cache;
+  return real(cache, "__cxa_atexit")(function, argument, owner);
+}

@@ -1,0 +1,634 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Executions: processes, CPUs, and what they wait for.
+
+#include "machine.hpp"
+
+#include <csetjmp>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include "search.hpp"
+
+namespace interlock::machine {
+
+machine m;
+
+namespace {
+
+constexpr std::uint32_t softirq_bits = 0x0000'ff00u;
+constexpr std::uint32_t hardirq_bits = 0x000f'0000u;
+constexpr std::uint32_t nmi_bits = 0x00f0'0000u;
+constexpr std::uint32_t preempt_bits = 0x0000'00ffu;
+constexpr unsigned idle_rounds_max = 64;
+constexpr std::int64_t idle_tick = 1'000'000;
+
+constexpr std::size_t many = std::size_t{1} << 22;
+
+op local_op(op_kind kind, std::uintptr_t pc) noexcept {
+  return {kind, 0, false, false, pc, {0, 0, false}, {0, 0, false}};
+}
+op object_op(op_kind kind, object what, std::uint64_t which, std::uintptr_t pc) noexcept {
+  return {kind, 0, false, false, pc, object_write(what, which), {0, 0, false}};
+}
+std::uint64_t interrupt_object(unsigned cpu, int bell) noexcept {
+  return (std::uint64_t{cpu} << 4 | static_cast<std::uint64_t>(bell)) << granule_bits;
+}
+
+}  // namespace
+
+machine::machine() noexcept
+    : touches{many}, records{many}, releases{std::size_t{1} << 18}, notes{std::size_t{1} << 16} {}
+
+// --- processes and CPUs ---
+
+process_id machine::new_process(process::role role, unsigned on) noexcept {
+  if (process_count == max_processes) {
+    fail(failure_kind::limit,
+         "too many tasks and interrupt levels in one execution (%u are the limit): test fewer at a "
+         "time",
+         max_processes);
+  }
+  const auto id = static_cast<process_id>(process_count++);
+  process& p = processes[id];
+  const flow kept = p.stack;
+  p = process{};
+  p.stack = kept;
+  p.stack.process = id;
+  p.kind = role;
+  p.cpu = static_cast<std::uint8_t>(on);
+  p.seen.at[id] = 1;
+  return id;
+}
+
+std::uint64_t machine::spawn(void (*entry)(void*), void* argument, const char* name,
+                             bool service) noexcept {
+  unsigned on;
+  if (service) {
+    if (cpu_count == max_all_cpus) fail(failure_kind::limit, "too many service tasks");
+    on = cpu_count++;
+    cpus[on] = cpu{};
+    std::memset(cpus[on].level, no_process, sizeof cpus[on].level);
+  } else {
+    on = user_tasks++ % user_cpus;
+  }
+  const process_id id = new_process(process::role::task, on);
+  process& p = processes[id];
+  p.service = service;
+  p.number = ++task_count;
+  std::strncpy(p.name, name, sizeof p.name - 1);
+  p.stack.entry = entry;
+  p.stack.argument = argument;
+  p.pending = local_op(op_kind::start, reinterpret_cast<std::uintptr_t>(entry) + 1);
+  p.alive = true;
+  if (!prepare_flow(p.stack, flow_main)) fail(failure_kind::limit, "no memory for a stack");
+  initialise_thread_storage(p.stack);
+  if (running) {
+    process& parent = me();
+    p.seen.join(parent.seen, max_processes);
+    ++parent.seen.at[self];
+    p.before = parent.before;
+  }
+  return id + 1u;
+}
+
+bool machine::may_be_replaced(const cpu& c) noexcept {
+  if (c.current == no_process) return true;
+  const process& t = processes[c.current];
+  if (t.ended) return true;
+  switch (t.pending.kind) {
+    case op_kind::wake:
+    case op_kind::join:
+    case op_kind::yield: return true;
+    case op_kind::resched:
+      if (model != preemption::none) return true;
+      break;
+    case op_kind::lock:  // of those that sleep
+      return true;
+    default: break;
+  }
+  return model == preemption::full && t.preempt == 0 && !c.irqs_off && c.interrupts == 0;
+}
+
+bool machine::deliverable(const cpu& c, const process& p) const noexcept {
+  if (!c.pending[p.bell]) return false;
+  if (p.level != 0 && !processes[c.level[p.bell][p.level - 1]].alive) return false;
+  if (p.level + 1u < bell_levels) {
+    const process_id above = c.level[p.bell][p.level + 1];
+    if (above != no_process && processes[above].alive) return false;
+  }
+  return interruptible(c, p.bell);
+}
+
+bool machine::interruptible(const cpu& c, int bell) const noexcept {
+  if (c.held) return false;
+  if (bell == 1) return (c.interrupts & nmi_bits) == 0;
+  if (full_granularity) return true;  // the core's entry looks at its own masks
+  return !c.irqs_off && (c.interrupts & (hardirq_bits | nmi_bits)) == 0;
+}
+
+bool machine::can_step(process& p) noexcept {
+  cpu& c = cpus[p.cpu];
+  const process_id id = p.stack.process;
+  if (p.kind == process::role::interrupt) {
+    if (!p.alive) return deliverable(c, p);
+    if (c.depth == 0 || c.stack[c.depth - 1] != id) return false;
+  } else {
+    if (!p.alive || p.ended || c.depth != 0 || c.must_take != 0) return false;
+    if (c.current != id && !may_be_replaced(c)) return false;
+  }
+  switch (p.pending.kind) {
+    case op_kind::wake:
+      if (p.woken || p.timed_out) return true;
+      if (p.until == for_ever || p.watchdog) return false;
+      for (unsigned i = 0; i < process_count; ++i) {
+        const process& other = processes[i];
+        if (other.alive && !other.ended && other.pending.kind == op_kind::wake && !other.woken &&
+            !other.watchdog && other.until < p.until) {
+          return false;  // an earlier deadline passes first
+        }
+      }
+      return true;
+    case op_kind::join: return processes[(p.word - 1) & (max_processes - 1)].ended;
+    case op_kind::lock:
+      return locations.at(granule_of(p.pending.what.address), stamp).holder == no_process;
+    default: return p.waits != wait_kind::relaxed;
+  }
+}
+
+process_set machine::enabled() noexcept {
+  process_set set = 0;
+  for (unsigned i = 0; i < process_count; ++i) {
+    if (can_step(processes[i])) set |= just(static_cast<process_id>(i));
+  }
+  return set;
+}
+
+// --- choosing and switching ---
+
+bool machine::pass_deadline(bool watchdogs) noexcept {
+  process* first = nullptr;
+  for (unsigned i = 0; i < process_count; ++i) {
+    process& p = processes[i];
+    if (!p.alive || p.ended || p.pending.kind != op_kind::wake || p.woken || p.timed_out) continue;
+    if (p.until == for_ever || (p.watchdog && !watchdogs)) continue;
+    if (first == nullptr || p.until < first->until) first = &p;
+  }
+  if (first == nullptr) return false;
+  first->timed_out = true;
+  return true;
+}
+
+process_id machine::decide() noexcept {
+  process_set set = enabled();
+  while (set == 0) {
+    bool spinning = false;
+    bool unfinished = false;
+    for (unsigned i = 0; i < process_count; ++i) {
+      process& p = processes[i];
+      if (!p.alive || p.ended) continue;
+      if (p.kind == process::role::interrupt || !p.service) unfinished = true;
+      if (p.waits == wait_kind::relaxed) spinning = true;
+    }
+    if (!unfinished) to_host();
+    if (!pass_deadline(true)) {
+      if (!spinning) report_deadlock();
+      if (++idle_rounds > idle_rounds_max) report_deadlock();
+      now += idle_tick;  // who spins may look at the clock
+      for (unsigned i = 0; i < process_count; ++i) {
+        if (processes[i].waits == wait_kind::relaxed) processes[i].waits = wait_kind::nothing;
+      }
+    }
+    set = enabled();
+  }
+  return strategy->choose(set);
+}
+
+void machine::become(process_id next) noexcept {
+  process& to = processes[next];
+  cpu& c = cpus[to.cpu];
+  if (to.kind == process::role::interrupt) {
+    if (!to.alive) {
+      begin_interrupt(next);
+      if (!prepare_flow(to.stack, flow_main)) std::abort();
+      initialise_thread_storage(to.stack);
+    }
+  } else if (c.current != next) {
+    if (model != preemption::full) {
+      // No task of this CPU runs before the one before it has given way.
+      if (c.current != no_process) c.preempt_side.join(processes[c.current].seen, process_count);
+      if (c.current != no_process) ++processes[c.current].seen.at[c.current];
+      to.seen.join(c.preempt_side, process_count);
+    }
+    c.current = next;
+  }
+  flow& from = running ? me().stack : host;
+  self = next;
+  running = true;
+  if (&from != &to.stack) switch_flow(from, to.stack);
+}
+
+void machine::begin_interrupt(process_id id) noexcept {
+  process& p = processes[id];
+  cpu& c = cpus[p.cpu];
+  p.alive = true;
+  p.preempt = 0;
+  p.rcu_depth = 0;
+  c.stack[c.depth++] = id;
+}
+
+void machine::serve_interrupt(process& p) noexcept {
+  cpu& c = cpus[p.cpu];
+  const process_id id = p.stack.process;
+  c.pending[p.bell] = false;
+  if (c.must_take == p.bell + 1) c.must_take = 0;
+  p.seen.join(c.raised[p.bell], process_count);
+  p.seen.join(c.irq_side, process_count);
+  entries[p.bell]();
+  c.irq_side.join(p.seen, process_count);
+  ++p.seen.at[id];
+  --c.depth;
+  p.alive = false;
+  p.pending = object_op(op_kind::deliver, object::interrupt, interrupt_object(p.cpu, p.bell), 0);
+  p.spun_count = 0;
+  strategy->interrupt_ended(id);
+}
+
+void machine::flow_main(boost::context::detail::transfer_t came) {
+  flow_begins(came);
+  process& p = m.me();
+  m.commit();
+  if (p.kind == process::role::interrupt) {
+    m.serve_interrupt(p);
+  } else {
+    p.stack.entry(p.stack.argument);
+    if (m.task_exit != nullptr) m.task_exit();
+    m.point(object_op(op_kind::exit, object::task, std::uint64_t{m.self} << granule_bits, 0));
+    p.ended = true;
+  }
+  process_id next = m.decide();
+  while (next == m.self) {  // the interrupt was raised again: its flow is at hand
+    m.begin_interrupt(next);
+    m.commit();
+    m.serve_interrupt(p);
+    next = m.decide();
+  }
+  m.become(next);
+  std::abort();  // nobody switches to a flow that has ended
+}
+
+void machine::point(const op& o) noexcept {
+  process& p = me();
+  p.pending = o;
+  if (++steps > max_steps) {
+    fail(failure_kind::limit,
+         "an execution of more than %llu steps: a loop that never ends, or a test that is too "
+         "large (option `steps`)",
+         static_cast<unsigned long long>(max_steps));
+  }
+  const process_id next = decide();
+  if (next != self) {
+    become(next);
+  } else if (cpus[p.cpu].current != next && p.kind == process::role::task) {
+    cpus[p.cpu].current = next;
+  }
+  commit();
+}
+
+void machine::commit() noexcept {
+  process& p = me();
+  const op& o = p.pending;
+  strategy->step(self, o);
+  last = self;
+  if (o.what.size == 0) return;
+  if (o.kind == op_kind::read || o.kind == op_kind::rmw || o.kind == op_kind::park) {
+    if (p.spun_count < process::max_spun) {
+      p.spun[p.spun_count++] = o.what;
+    } else {
+      p.spun_unknown = true;
+    }
+  }
+  if (o.what.writes) {
+    if (o.kind != op_kind::rmw) p.wrote = true;
+    idle_rounds = 0;
+    wake_spinners(o.what);
+  }
+}
+
+void machine::wake_spinners(const footprint& f) noexcept {
+  for (unsigned i = 0; i < process_count; ++i) {
+    process& p = processes[i];
+    if (i == self || (p.spun_count == 0 && !p.spun_unknown)) continue;
+    bool touched = p.spun_unknown;
+    for (unsigned k = 0; k < p.spun_count && !touched; ++k) {
+      touched =
+          f.address < p.spun[k].address + p.spun[k].size && p.spun[k].address < f.address + f.size;
+    }
+    if (!touched) continue;
+    p.spun_changed = true;
+    if (p.waits == wait_kind::relaxed) p.waits = wait_kind::nothing;
+  }
+}
+
+// --- waiting ---
+
+void machine::relax(std::uintptr_t pc) noexcept {
+  process& p = me();
+  // The second time at one place, without having changed or seen anything since: the next round would be the same.
+  if (p.relax_pc == pc && !p.wrote && !p.spun_changed) p.waits = wait_kind::relaxed;
+  p.relax_pc = pc;
+  p.wrote = false;
+  if (p.waits == wait_kind::relaxed) {
+    point(local_op(op_kind::relax, pc));
+    p.waits = wait_kind::nothing;
+  }
+  p.spun_count = 0;
+  p.spun_unknown = false;
+  p.spun_changed = false;
+  p.loop_count = 0;
+}
+
+void machine::loaded_value(std::uintptr_t pc, std::uint64_t value) noexcept {
+  constexpr unsigned same_max = 3;
+  process& p = me();
+  if (p.loop_pc != pc || p.loop_value != value) {
+    p.loop_pc = pc;
+    p.loop_value = value;
+    p.loop_count = 0;
+  } else if (++p.loop_count >= same_max) {
+    relax(pc);
+  }
+}
+
+void machine::yield(std::uintptr_t pc) noexcept {
+  point(local_op(op_kind::yield, pc));
+  relax(pc);
+}
+
+void machine::might_sleep(std::uintptr_t pc) noexcept {
+  if (model == preemption::voluntary) point(local_op(op_kind::resched, pc));
+}
+
+int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_t until,
+                  bool watchdog, std::uintptr_t pc) noexcept {
+  process& p = me();
+  const auto address = reinterpret_cast<std::uintptr_t>(word);
+  if (p.kind == process::role::interrupt) {
+    fail(failure_kind::assertion, "BUG: scheduling while atomic: an interrupt handler sleeps");
+  }
+  op o = local_op(op_kind::park, pc);
+  o.what = {address, sizeof *word, false};
+  o.also = object_write(object::wait_queue, address);
+  if (!is_bookkeeping(address)) check_heap(address, sizeof *word, false, pc);
+  point(o);
+  check_race(address, sizeof *word, false, true, false, pc);
+  if (__atomic_load_n(word, __ATOMIC_SEQ_CST) != expected) return 1;
+  if (until <= now) return 2;
+  p.woken = p.timed_out = false;
+  p.word = address;
+  p.until = until;
+  p.watchdog = watchdog;
+  p.waits = wait_kind::parked;
+  p.park_order = ++parks;
+  p.spun_count = 0;
+  p.spun_unknown = p.spun_changed = false;
+  point(object_op(op_kind::wake, object::wait_queue, address, pc));
+  p.waits = wait_kind::nothing;
+  const bool woken = p.woken;
+  if (!woken && until > now) now = until;
+  p.word = 0;
+  p.until = for_ever;
+  return woken ? 0 : 2;
+}
+
+unsigned machine::unpark(const std::uint32_t* word, unsigned count, std::uintptr_t pc) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(word);
+  point(object_op(op_kind::unpark, object::wait_queue, address, pc));
+  unsigned woken = 0;
+  while (woken < count) {
+    process* first = nullptr;
+    for (unsigned i = 0; i < process_count; ++i) {
+      process& p = processes[i];
+      if (p.waits != wait_kind::parked || p.woken || p.timed_out || p.word != address) continue;
+      if (first == nullptr || p.park_order < first->park_order) first = &p;
+    }
+    if (first == nullptr) break;
+    first->woken = true;
+    first->woken_by = strategy->steps_taken();
+    first->seen.join(me().seen, process_count);
+    ++woken;
+  }
+  if (woken != 0) ++me().seen.at[self];
+  return woken;
+}
+
+void machine::join(std::uint64_t task, std::uintptr_t pc) noexcept {
+  const auto id = static_cast<process_id>(task - 1);
+  me().word = task;
+  point(object_op(op_kind::join, object::task, std::uint64_t{id} << granule_bits, pc));
+  me().seen.join(processes[id].seen, process_count);
+}
+
+void machine::lock(std::uint64_t which, std::uintptr_t pc) noexcept {
+  const op o = object_op(op_kind::lock, object::lock, which, pc);
+  point(o);
+  locations.at(granule_of(o.what.address), stamp).holder = self;
+  if (release_record* r = release_of(o.what.address, false)) {
+    me().seen.join(r->published, process_count);
+  }
+}
+
+bool machine::try_lock(std::uint64_t which, std::uintptr_t pc) noexcept {
+  const op o = object_op(op_kind::rmw, object::lock, which, pc);
+  point(o);
+  location& l = locations.at(granule_of(o.what.address), stamp);
+  if (l.holder != no_process) return false;
+  l.holder = self;
+  if (release_record* r = release_of(o.what.address, false)) {
+    me().seen.join(r->published, process_count);
+  }
+  return true;
+}
+
+void machine::unlock(std::uint64_t which, std::uintptr_t pc) noexcept {
+  const op o = object_op(op_kind::unlock, object::lock, which, pc);
+  point(o);
+  locations.at(granule_of(o.what.address), stamp).holder = no_process;
+  release_of(o.what.address, true)->published = me().seen;
+  ++me().seen.at[self];
+}
+
+// --- interrupts ---
+
+bool machine::install(int bell, void (*entry)()) noexcept {
+  if (entries[bell] != nullptr && entries[bell] != entry) return false;
+  entries[bell] = entry;
+  return true;
+}
+
+bool machine::ring(unsigned number, int bell, std::uintptr_t pc) noexcept {
+  if (number == 0 || number > cpu_count || entries[bell] == nullptr) return false;
+  const unsigned target = number - 1;
+  cpu& c = cpus[target];
+  point(object_op(op_kind::ring, object::interrupt, interrupt_object(target, bell), pc));
+  for (unsigned level = 0; level < bell_levels; ++level) {
+    process_id& id = c.level[bell][level];
+    if (id != no_process) continue;
+    id = new_process(process::role::interrupt, target);
+    process& p = processes[id];
+    p.bell = static_cast<std::uint8_t>(bell);
+    p.level = static_cast<std::uint8_t>(level);
+    p.pending = object_op(op_kind::deliver, object::interrupt, interrupt_object(target, bell), 0);
+    std::snprintf(p.name, sizeof p.name, "%s%u", bell == 0 ? "irq/cpu" : "nmi/cpu", target & 15u);
+  }
+  c.pending[bell] = true;
+  c.raised[bell].join(me().seen, process_count);
+  ++me().seen.at[self];
+  if (target == me().cpu && me().kind == process::role::task) {
+    for (const process_id id : c.level[bell]) {
+      if (!deliverable(c, processes[id])) continue;
+      c.must_take = static_cast<std::uint8_t>(bell + 1);
+      point(local_op(op_kind::relax, pc));
+      break;
+    }
+  }
+  return true;
+}
+
+void machine::set_irqs_off(bool off) noexcept {
+  cpu& c = my_cpu();
+  if (c.irqs_off == off) return;
+  c.irqs_off = off;
+  if (off) {
+    me().seen.join(c.irq_side, process_count);
+  } else {
+    c.irq_side.join(me().seen, process_count);
+    ++me().seen.at[self];
+  }
+}
+
+void machine::context_enter(std::uint32_t bits) noexcept {
+  process& p = me();
+  cpu& c = my_cpu();
+  if ((bits & preempt_bits) != 0) {
+    if (p.preempt++ == 0 && p.kind == process::role::task)
+      p.seen.join(c.preempt_side, process_count);
+    return;
+  }
+  if ((c.interrupts & softirq_bits) == 0 && (bits & softirq_bits) != 0) {
+    p.seen.join(c.softirq_side, process_count);
+  }
+  c.interrupts += bits;
+}
+
+void machine::context_exit(std::uint32_t bits) noexcept {
+  process& p = me();
+  cpu& c = my_cpu();
+  if ((bits & preempt_bits) != 0) {
+    if (p.preempt != 0 && --p.preempt == 0 && p.kind == process::role::task) {
+      c.preempt_side.join(p.seen, process_count);
+      ++p.seen.at[self];
+    }
+    return;
+  }
+  c.interrupts -= bits;
+  if ((c.interrupts & softirq_bits) == 0 && (bits & softirq_bits) != 0) {
+    c.softirq_side.join(p.seen, process_count);
+    ++p.seen.at[self];
+  }
+}
+
+// --- executions ---
+
+void machine::run(void (*function)(void*), void* argument) noexcept {
+  ++stamp;
+  touches.clear();
+  records.clear();
+  releases.clear();
+  touches.grow();  // index 0 is `no_index`
+  records.grow();
+  releases.grow();
+  notes.clear();
+  process_count = task_count = user_tasks = 0;
+  cpu_count = user_cpus;
+  for (unsigned i = 0; i < user_cpus; ++i) {
+    cpus[i] = cpu{};
+    std::memset(cpus[i].level, no_process, sizeof cpus[i].level);
+  }
+  accesses = parks = 0;
+  steps = 0;
+  idle_rounds = 0;
+  now = 1'000'000'000;
+  last = no_process;
+  console_size = 0;
+  failed = failure_kind::none;
+  failure_size = 0;
+  failure_depth = watched_depth = 0;
+  find_thread_storage();
+  if (host.storage == nullptr) prepare_flow(host, flow_main);
+  spawn(function, argument, "main", false);
+  if (setjmp(host_jump) == 0) become(decide());
+  running = false;
+}
+
+void machine::to_host() noexcept {
+  if (!running) std::longjmp(host_jump, 1);
+  running = false;
+  switch_flow(me().stack, host);
+  std::abort();
+}
+
+void machine::abandon() noexcept { to_host(); }
+
+unsigned machine::capture(std::uintptr_t* into, std::uintptr_t pc) noexcept {
+  const flow& f = me().stack;
+  unsigned count = 0;
+  if (pc != 0) into[count++] = pc;
+  for (std::uint32_t i = f.depth < flow::max_calls ? f.depth : flow::max_calls; i > 0 && count < 64;
+       --i) {
+    into[count++] = f.calls[i - 1];
+  }
+  return count;
+}
+
+void machine::fail(failure_kind kind, const char* format, ...) noexcept {
+  failed = kind;
+  va_list arguments;
+  va_start(arguments, format);
+  const int size = std::vsnprintf(failure_text, sizeof failure_text, format, arguments);
+  va_end(arguments);
+  failure_size = size < 0 ? 0 : static_cast<std::size_t>(size);
+  failure_depth = running ? capture(failure_stack, 0) : 0;
+  to_host();
+}
+
+void machine::report_deadlock() noexcept {
+  char text[4096];
+  std::size_t used = 0;
+  bool spins = false;
+  for (unsigned i = 0; i < process_count; ++i) {
+    if (processes[i].waits == wait_kind::relaxed) spins = true;
+  }
+  for (unsigned i = 0; i < process_count && used < sizeof text - 200; ++i) {
+    const process& p = processes[i];
+    if (!p.alive || p.ended || (p.service && p.waits == wait_kind::parked)) continue;
+    const char* what = "can not run: another flow of its CPU does not give way";
+    if (p.waits == wait_kind::relaxed) what = "spins, and nobody can change what it reads";
+    if (p.waits == wait_kind::parked) what = "sleeps, and nobody can wake it";
+    if (p.pending.kind == op_kind::join) what = "waits for a task that does not end";
+    if (p.pending.kind == op_kind::lock) what = "waits for a lock that nobody will give back";
+    used += static_cast<std::size_t>(
+        std::snprintf(text + used, sizeof text - used, "  %s on cpu %u %s\n", p.name, p.cpu, what));
+  }
+  fail(spins ? failure_kind::livelock : failure_kind::deadlock, "%s: no flow can go on\n%s",
+       spins ? "BUG: livelock" : "BUG: deadlock", text);
+}
+
+void machine::roll_back() noexcept {
+  undo.roll_back();
+  image.put_back();
+  arena.reset();
+}
+
+}  // namespace interlock::machine

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// The simulated machine: CPUs, the processes that run on them, and what makes one of them able to go on.
+///
+/// One OS thread runs all flows. A flow runs until it reaches a point (`machine::point`); there the search decides who takes the next
+/// step, and the flow that is chosen goes on. So what lies between two points of a flow is one step, and whatever is not
+/// instrumented is never interrupted.
+///
+/// A *process* takes steps: a task, or a level of a bell of a CPU (the interrupt that is being served, and those that interrupted it).
+///
+/// Invariants:
+///   M1. Of each CPU only the topmost flow runs: interrupts stand on what they have halted.
+///   M2. A process's pending operation is known before it is chosen, and nothing but the process's own steps changes it. An idle
+///       interrupt level's is its delivery.
+///   M3. Which process may go on depends on the steps so far only: an execution is its sequence of choices.
+
+#include <csetjmp>
+#include <cstddef>
+#include <cstdint>
+
+#include "clock.hpp"
+#include "flow.hpp"
+#include "locations.hpp"
+#include "memory.hpp"
+#include "op.hpp"
+#include "storage.hpp"
+
+struct interlock_machine_options;
+
+namespace interlock::machine {
+
+inline constexpr unsigned max_cpus = 8;       ///< that a user may ask for
+inline constexpr unsigned max_all_cpus = 16;  ///< with those of service tasks
+inline constexpr unsigned bells = 2;
+inline constexpr unsigned bell_levels = 2;
+inline constexpr std::size_t words_size = 64;
+inline constexpr std::int64_t for_ever = INT64_MAX;
+
+enum class preemption : std::uint8_t { none, voluntary, full };
+
+enum class wait_kind : std::uint8_t { nothing, parked, relaxed };
+
+struct process {
+  flow stack;
+  op pending{};
+  enum class role : std::uint8_t { task, interrupt } kind = role::task;
+  bool alive = false;  ///< has a flow (an idle interrupt level has none)
+  bool ended = false;  ///< a task that has returned
+  bool service = false;
+  bool woken = false;
+  bool watchdog = false;  ///< its deadline passes only when nothing else can run
+  bool timed_out = false;
+  wait_kind waits = wait_kind::nothing;
+  std::uint8_t cpu = 0;
+  std::uint8_t bell = 0;
+  std::uint8_t level = 0;
+  std::int64_t until = for_ever;
+  std::uint64_t word = 0;  ///< parked on
+  std::uint32_t park_order = 0;
+  std::uint32_t number = 0;   ///< tasks, from 1
+  std::uint32_t preempt = 0;  ///< as announced
+  std::uint32_t rcu_depth = 0;
+  std::uint32_t signalling = 0;
+  char name[16] = {};
+  clock seen;      ///< C++ happens-before
+  clock acquired;  ///< by relaxed loads, for a fence to come
+  clock released;  ///< by the last release fence
+  clock
+      before;  ///< dependence: for each process its last step that precedes this one's next, plus one
+  alignas(64) unsigned char words[words_size];
+  // The reads since the last time it spun.
+  static constexpr unsigned max_spun = 8;
+  footprint spun[max_spun];
+  unsigned spun_count = 0;
+  bool spun_unknown = false;
+  bool spun_changed = false;    ///< one of them was written since
+  std::uint32_t woken_by = 0;   ///< the step that woke it
+  std::uintptr_t relax_pc = 0;  ///< where it spun last
+  bool wrote = false;           ///< since then
+  std::uintptr_t loop_pc = 0;
+  std::uint64_t loop_value = 0;
+  unsigned loop_count = 0;
+};
+
+struct cpu {
+  process_id stack[bells * bell_levels + 1];  ///< interrupts, outermost first
+  unsigned depth = 0;
+  process_id current = no_process;  ///< the task
+  bool pending[bells] = {};
+  std::uint8_t must_take =
+      0;  ///< bell + 1: it rang itself, the interrupt comes before its task's next step
+  bool held = false;
+  bool irqs_off = false;         ///< as announced
+  std::uint32_t interrupts = 0;  ///< softirq, hardirq and NMI bits, as announced
+  process_id level[bells][bell_levels];
+  clock irq_side;       ///< released when interrupts go on, and by handlers
+  clock raised[bells];  ///< released by who rings
+  clock softirq_side;
+  clock preempt_side;
+  alignas(64) unsigned char words[words_size];
+  alignas(64) unsigned char idle_words[words_size];  ///< of the task that runs when none does
+};
+
+enum class failure_kind : std::uint8_t {
+  none,
+  data_race,
+  deadlock,
+  livelock,
+  assertion,
+  memory,
+  report,
+  limit,
+  divergence,
+  other,
+};
+
+class search;
+
+class machine {
+ public:
+  machine() noexcept;
+
+  // --- state that fast paths read ---
+  bool running = false;  ///< a flow of an execution runs
+  process_id self = 0;
+
+  process& me() noexcept { return processes[self]; }
+  cpu& my_cpu() noexcept { return cpus[me().cpu]; }
+
+  // --- points ---
+
+  /// The current process is about to do `o`. Returns when it has been chosen; `o` is then recorded as its step.
+  void point(const op& o) noexcept;
+  /// A plain access (see tsan.cpp).
+  void plain_access(std::uintptr_t address, std::size_t size, bool writes, bool is_volatile,
+                    std::uintptr_t pc) noexcept;
+  /// Before an atomic access: the point, and the checks of memory.
+  void atomic_access(op_kind kind, std::uintptr_t address, std::size_t size, int order,
+                     std::uintptr_t pc) noexcept;
+  void atomic_loaded(std::uintptr_t address, int order) noexcept;
+  void atomic_stored(std::uintptr_t address, int order) noexcept;
+  void atomic_modified(std::uintptr_t address, int order) noexcept;
+  void fence(int order) noexcept;
+  /// An atomic load returned `value`: the same again and again is a loop that waits.
+  void loaded_value(std::uintptr_t pc, std::uint64_t value) noexcept;
+
+  // --- tasks ---
+  std::uint64_t spawn(void (*entry)(void*), void* argument, const char* name,
+                      bool service) noexcept;
+  void join(std::uint64_t task, std::uintptr_t pc) noexcept;
+  int park(const std::uint32_t* word, std::uint32_t expected, std::int64_t until, bool watchdog,
+           std::uintptr_t pc) noexcept;
+  unsigned unpark(const std::uint32_t* word, unsigned count, std::uintptr_t pc) noexcept;
+  void relax(std::uintptr_t pc) noexcept;
+  void yield(std::uintptr_t pc) noexcept;
+  void might_sleep(std::uintptr_t pc) noexcept;
+  bool ring(unsigned number, int bell, std::uintptr_t pc) noexcept;
+  bool install(int bell, void (*entry)()) noexcept;
+  void context_enter(std::uint32_t bits) noexcept;
+  void context_exit(std::uint32_t bits) noexcept;
+  void set_irqs_off(bool off) noexcept;
+  void heavy_barrier() noexcept;
+
+  // --- locks that the machine itself knows (pthread mutexes, guards of statics) ---
+  void lock(std::uint64_t object, std::uintptr_t pc) noexcept;
+  bool try_lock(std::uint64_t object, std::uintptr_t pc) noexcept;
+  void unlock(std::uint64_t object, std::uintptr_t pc) noexcept;
+
+  // --- memory ---
+  void* allocate(std::size_t size, std::size_t alignment, std::uintptr_t pc) noexcept;
+  /// False if the block is older than the execution.
+  bool release(void* block, std::uintptr_t pc) noexcept;
+
+  // --- the search's questions ---
+  [[nodiscard]] process_set enabled() noexcept;
+  /// `p` and `q` stand on one CPU, so that they cannot take turns at will.
+  [[nodiscard]] bool same_cpu(process_id p, process_id q) const noexcept {
+    return processes[p].cpu == processes[q].cpu;
+  }
+  /// An interrupt would be let in, were one pending.
+  [[nodiscard]] bool interruptible(const cpu& c, int bell) const noexcept;
+  /// After its present step `p` may be replaced by another task of its CPU.
+  [[nodiscard]] bool may_be_replaced(const cpu& c) noexcept;
+
+  // --- executions (host) ---
+  void run(void (*function)(void*), void* argument) noexcept;
+  [[noreturn]] void fail(failure_kind kind, const char* format, ...) noexcept
+      __attribute__((format(printf, 3, 4)));
+  /// Ends the execution without a failure: it equals one that was run.
+  [[noreturn]] void abandon() noexcept;
+  void roll_back() noexcept;
+
+  // --- state ---
+  process processes[max_processes];
+  unsigned process_count = 0;
+  cpu cpus[max_all_cpus];
+  unsigned cpu_count = 0;  ///< with those of service tasks
+  unsigned user_cpus = 1;
+  unsigned task_count = 0;
+  unsigned user_tasks = 0;
+  preemption model = preemption::full;
+  bool full_granularity = false;
+  bool every_access = false;
+  std::uint32_t stamp = 0;
+  std::uint32_t accesses = 0;  ///< ordinal of the last one
+  std::uint32_t parks = 0;
+  std::int64_t now = 0;
+  unsigned idle_rounds = 0;  ///< in which only time passed, for those that spin
+  std::uint64_t steps = 0;
+  std::uint64_t max_steps = 0;
+  bool learned = false;          ///< a granule turned out to be shared that had no points before
+  process_id last = no_process;  ///< who took the last step
+
+  location_table locations;
+  pool<touch> touches;
+  pool<access_record> records;
+  pool<release_record> releases;
+  pool<const char*> notes;
+  heap arena;
+  undo_log undo;
+  program_image image;
+  search* strategy = nullptr;
+
+  failure_kind failed = failure_kind::none;
+  char failure_text[8192] = {};
+  std::size_t failure_size = 0;
+  std::uint32_t watched_ordinal = 0;  ///< replays: capture the stack at this access
+  std::uint32_t race_ordinal = 0;     ///< the earlier access of a race
+  std::uintptr_t failure_stack[64] = {};
+  unsigned failure_depth = 0;
+  std::uintptr_t watched_stack[64] = {};
+  unsigned watched_depth = 0;
+  process_id watched_process = no_process;
+  char console[4096] = {};
+  std::size_t console_size = 0;
+
+  void (*entries[bells])() = {};
+  void (*task_exit)() = nullptr;
+  std::uint16_t shared_cpu_words = 0;  ///< one bit for each 4 bytes
+  std::uint16_t shared_task_words = 0;
+  flow host;
+  std::jmp_buf host_jump;
+  unsigned char host_cpu_words[words_size] = {};
+  unsigned char host_task_words[words_size] = {};
+
+ private:
+  friend class search;
+
+  process_id new_process(process::role role, unsigned cpu) noexcept;
+  [[nodiscard]] bool can_step(process& p) noexcept;
+  [[nodiscard]] bool deliverable(const cpu& c, const process& p) const noexcept;
+  void decide_and_switch() noexcept;
+  process_id decide() noexcept;
+  void become(process_id p) noexcept;
+  void commit() noexcept;
+  void begin_interrupt(process_id p) noexcept;
+  void serve_interrupt(process& p) noexcept;
+  static void flow_main(boost::context::detail::transfer_t came);
+  bool pass_deadline(bool watchdogs) noexcept;
+  void check_heap(std::uintptr_t address, std::size_t size, bool writes,
+                  std::uintptr_t pc) noexcept;
+  void save_old(std::uintptr_t address, std::size_t size) noexcept;
+  void check_race(std::uintptr_t address, std::size_t size, bool writes, bool atomic, bool frees,
+                  std::uintptr_t pc) noexcept;
+  void report_race(const access_record& old, std::uintptr_t address, std::size_t size, bool writes,
+                   bool atomic, bool frees, std::uintptr_t pc) noexcept;
+  release_record* release_of(std::uintptr_t address, bool make) noexcept;
+  [[noreturn]] void report_deadlock() noexcept;
+  [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept;
+  void wake_spinners(const footprint& f) noexcept;
+  [[noreturn]] void to_host() noexcept;
+  unsigned capture(std::uintptr_t* into, std::uintptr_t pc) noexcept;
+};
+
+extern machine m;
+
+}  // namespace interlock::machine

@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Choosing the next step, and learning from each step which other executions have to be run.
+
+#include "search.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <functional>
+#include <iterator>
+
+#include "machine.hpp"
+
+namespace interlock::machine {
+namespace {
+
+constexpr std::size_t max_events = std::size_t{1} << 18;
+
+process_id lowest(process_set set) noexcept {
+  return static_cast<process_id>(std::countr_zero(set));
+}
+
+std::uint64_t fingerprint(process_id p, const op& o) noexcept {
+  std::uint64_t h = (std::uint64_t{p} << 8 | static_cast<std::uint64_t>(o.kind)) + 1;
+  h = (h ^ o.what.address) * 0x9e37'79b9'7f4a'7c15u;
+  h = (h ^ (h >> 29) ^ o.pc) * 0x2545'f491'4f6c'dd1du;
+  return h | 1;
+}
+
+bool waits(op_kind kind) noexcept {
+  return kind == op_kind::lock || kind == op_kind::join || kind == op_kind::deliver;
+}
+
+bool has(const clock& c, process_id p, std::uint32_t step) noexcept { return c.at[p] > step; }
+
+}  // namespace
+
+search::search() noexcept
+    : choices{max_events},
+      events{max_events},
+      path_{max_events},
+      block_steps_{std::size_t{1} << 24} {}
+
+void search::begin(method how, std::uint64_t seed, unsigned depth) noexcept {
+  how_ = how;
+  random_.reseed(seed);
+  pct_depth_ = depth;
+  executions_ = 0;
+  restart();
+}
+
+void search::restart() noexcept {
+  path_.clear();
+  block_steps_.clear();
+  block_steps_.grow();  // 0: none
+  free_block_ = 0;
+  executions_ = 0;
+}
+
+void search::replay(const process_id* list, std::size_t count) noexcept {
+  how_ = method::replay;
+  replayed_ = list;
+  replayed_count_ = count;
+  executions_ = 0;
+}
+
+bool search::prepare() noexcept {
+  choices.clear();
+  events.clear();
+  asleep_ = 0;
+  open_count_ = 0;
+  diverged_ = false;
+  const bool first = executions_++ == 0;
+  switch (how_) {
+    case method::replay: return first;
+    case method::exhaustive:
+    case method::enumerate:
+      if (first) return true;
+      while (!path_.empty()) {
+        node& n = path_.back();
+        n.done |= just(n.chosen);
+        const process_set left = n.todo & ~n.done & ~n.sleep;
+        if (left != 0) {
+          n.chosen = lowest(left);
+          n.fingerprint = 0;
+          return true;
+        }
+        free_blocks(n);
+        path_.resize_down(path_.size() - 1);
+      }
+      return false;
+    case method::pct:
+      std::memset(priority_, 0, sizeof priority_);
+      lowest_ = 16;
+      for (std::uint64_t& at : change_at_) at = random_.below(longest_) + 1;
+      return true;
+    case method::pos: std::memset(priority_, 0, sizeof priority_); return true;
+    case method::random: return true;
+  }
+  return false;
+}
+
+void search::execution_ended(bool /*abandoned*/) noexcept {
+  longest_ = std::max<std::uint64_t>(longest_, choices.size());
+}
+
+// --- choosing ---
+
+process_id search::choose(process_set enabled) noexcept {
+  if (choices.full()) m.fail(failure_kind::limit, "an execution of too many steps");
+  const std::size_t depth = choices.size();
+  process_id p = no_process;
+  if (open_count_ != 0) close_blocks();
+  switch (how_) {
+    case method::replay:
+      p = depth < replayed_count_ ? replayed_[depth] : lowest(enabled);
+      if ((enabled & just(p)) == 0) {
+        diverged_ = true;
+        m.fail(failure_kind::divergence,
+               "BUG: the replay diverges at step %zu: what was chosen there can not go on. The "
+               "program, or what it depends on, has changed",
+               depth);
+      }
+      break;
+    case method::random: p = choose_at_random(enabled); break;
+    case method::pct: p = choose_by_priority(enabled); break;
+    case method::pos: p = choose_by_steps(enabled); break;
+    case method::exhaustive:
+    case method::enumerate:
+      if (depth < path_.size()) {
+        p = path_[depth].chosen;
+        if ((enabled & just(p)) == 0) {
+          diverged_ = true;
+          m.fail(failure_kind::divergence,
+                 "BUG: executions diverge at step %zu: the same choices made another flow wait. "
+                 "The program depends on what the machine does not control",
+                 depth);
+        }
+      } else {
+        p = choose_new(enabled);
+      }
+      break;
+  }
+  choices.push(p);
+  return p;
+}
+
+process_id search::choose_new(process_set enabled) noexcept {
+  const bool reduce = how_ == method::exhaustive;
+  const process_set candidates = reduce ? enabled & ~asleep_ : enabled;
+  if (candidates == 0) m.abandon();
+  // Going on with the same process makes for few switches.
+  const bool stays = m.last != no_process && (candidates & just(m.last)) != 0;
+  const process_id p = stays ? m.last : lowest(candidates);
+  if (path_.full()) m.fail(failure_kind::limit, "an execution of too many steps");
+  node& n = path_.grow();
+  n = {enabled, reduce ? just(p) : enabled, 0, reduce ? asleep_ : 0, 0, 0, 0, {0, 0}, p};
+  if (reduce) {
+    for (unsigned i = 0; i < m.cpu_count; ++i) {
+      const cpu& c = m.cpus[i];
+      if (c.depth == 0 && (c.must_take != 0 || m.may_be_replaced(c)))
+        n.replaceable |= static_cast<std::uint16_t>(1u << i);
+      for (int bell = 0; bell < 2; ++bell) {
+        if (m.interruptible(c, bell)) n.interruptible[bell] |= static_cast<std::uint16_t>(1u << i);
+      }
+    }
+  }
+  return p;
+}
+
+process_id search::choose_at_random(process_set enabled) noexcept {
+  std::uint64_t skip = random_.below(static_cast<std::uint64_t>(std::popcount(enabled)));
+  while (skip-- != 0) enabled &= enabled - 1;
+  return lowest(enabled);
+}
+
+process_id search::choose_by_priority(process_set enabled) noexcept {
+  const std::uint64_t depth = choices.size();
+  process_id best = no_process;
+  const auto find = [&] {
+    best = no_process;
+    for (process_set left = enabled; left != 0; left &= left - 1) {
+      const process_id p = lowest(left);
+      if (priority_[p] == 0) priority_[p] = 17 + random_.below(UINT64_MAX / 2);
+      if (best == no_process || priority_[p] > priority_[best]) best = p;
+    }
+  };
+  find();
+  for (unsigned i = 0; i + 1 < pct_depth_ && i < std::size(change_at_); ++i) {
+    if (change_at_[i] != depth) continue;
+    priority_[best] = lowest_ > 1 ? --lowest_ : 1;
+    find();
+  }
+  return best;
+}
+
+process_id search::choose_by_steps(process_set enabled) noexcept {
+  process_id best = no_process;
+  for (process_set left = enabled; left != 0; left &= left - 1) {
+    const process_id p = lowest(left);
+    if (priority_[p] == 0) priority_[p] = 1 + random_.below(UINT64_MAX / 2);
+    if (best == no_process || priority_[p] > priority_[best]) best = p;
+  }
+  // Those that depend on what is done now are drawn again.
+  for (process_set left = enabled; left != 0; left &= left - 1) {
+    const process_id p = lowest(left);
+    if (p == best || dependent(m.processes[p].pending, m.processes[best].pending)) priority_[p] = 0;
+  }
+  return best;
+}
+
+// --- learning ---
+
+void search::step(process_id p, const op& o) noexcept {
+  if (how_ != method::exhaustive) {
+    if (how_ == method::enumerate || how_ == method::replay) {
+      event& e = events.grow();
+      e.what = o;
+      e.by = p;
+      e.cpu = m.processes[p].cpu;
+    }
+    return;
+  }
+  const auto depth = static_cast<std::uint32_t>(events.size());
+  node& n = path_[depth];
+  const std::uint64_t mark = fingerprint(p, o);
+  if (n.fingerprint == 0) {
+    n.fingerprint = mark;
+  } else if (n.fingerprint != mark) {
+    diverged_ = true;
+    m.fail(failure_kind::divergence,
+           "BUG: executions diverge at step %u: after the same choices a flow does something else. "
+           "The program depends on what the machine does not control",
+           depth);
+  }
+  conflicts_of(p, o);
+  process& self = m.processes[p];
+  self.before.at[p] = depth + 1;
+  event& e = events.grow();
+  e.what = o;
+  e.by = p;
+  e.cpu = self.cpu;
+  e.before = self.before;
+  go_to_sleep(depth, p, o);
+  extend_blocks(depth, p, o);
+}
+
+/// Finds the earlier steps on which this one depends, newest first, reverses those that did not have to come first, and
+/// takes over their clocks.
+void search::conflicts_of(process_id p, const op& o) noexcept {
+  process& self = m.processes[p];
+  if (o.kind == op_kind::wake && self.woken) {
+    const event& waker = events[self.woken_by];
+    const bool could_pass = self.until != for_ever && !self.watchdog;
+    if (could_pass && !has(self.before, waker.by, self.woken_by))
+      reverse(self.woken_by, p, self.before);
+    self.before.join(waker.before, m.process_count);
+    return;
+  }
+  conflicting_count_ = 0;
+  for (const footprint* f : {&o.what, &o.also}) {
+    if (f->size == 0) continue;
+    each_granule(f->address, f->size, [&](std::uint64_t granule, std::uint8_t bytes) {
+      const location& l = m.locations.at(granule, m.stamp);
+      for (index i = l.touches; i != no_index; i = m.touches[i].next) {
+        const touch& t = m.touches[i];
+        if (t.by == p || (t.bytes & bytes) == 0 || !(t.writes || f->writes)) continue;
+        if (conflicting_count_ < std::size(conflicting_)) {
+          conflicting_[conflicting_count_++] = t.event << 1 | (t.enables ? 1u : 0u);
+        }
+      }
+    });
+  }
+  if (conflicting_count_ > 1)
+    std::sort(conflicting_, conflicting_ + conflicting_count_, std::greater<>{});
+  // What enabled this step did have to come first; what came before that for other reasons may not have.
+  const auto had_to = [&](unsigned i) { return (conflicting_[i] & 1) != 0 && waits(o.kind); };
+  for (unsigned i = 0; i < conflicting_count_; ++i) {
+    const std::uint32_t at = conflicting_[i] >> 1;
+    const event& other = events[at];
+    if (had_to(i) || has(self.before, other.by, at)) continue;
+    // What enables this step has to come along, if it can.
+    clock needed = self.before;
+    for (unsigned k = 0; k < conflicting_count_; ++k) {
+      if (had_to(k)) needed.join(events[conflicting_[k] >> 1].before, m.process_count);
+    }
+    reverse(at, p, has(needed, other.by, at) ? self.before : needed);
+    self.before.join(other.before, m.process_count);
+  }
+  for (unsigned i = 0; i < conflicting_count_; ++i) {
+    if (had_to(i)) self.before.join(events[conflicting_[i] >> 1].before, m.process_count);
+  }
+  bool enables = o.kind == op_kind::unlock || o.kind == op_kind::exit;
+  if (o.kind == op_kind::ring) {
+    const std::uint64_t which = (o.what.address & 0x00ff'ffff'ffff'ffffu) >> granule_bits;
+    enables = !m.cpus[which >> 4].pending[which & 15];
+  }
+  const auto depth = static_cast<std::uint32_t>(events.size());
+  if (o.what.size != 0) record_touch(o.what, depth, p, enables);
+  if (o.also.size != 0) record_touch(o.also, depth, p, false);
+}
+
+void search::record_touch(const footprint& f, std::uint32_t at, process_id p,
+                          bool enables) noexcept {
+  each_granule(f.address, f.size, [&](std::uint64_t granule, std::uint8_t bytes) {
+    location& l = m.locations.at(granule, m.stamp);
+    index* link = &l.touches;
+    while (*link != no_index) {
+      touch& t = m.touches[*link];
+      // What is recorded now is ordered behind what it replaces, and meets all that that would meet.
+      const bool covered = (t.bytes & ~bytes) == 0;
+      // A lock's release is kept until the next acquisition.
+      if (covered && (f.writes || (t.by == p && !t.writes)) && !enables) {
+        *link = t.next;
+      } else {
+        link = &t.next;
+      }
+    }
+    if (m.touches.full()) m.fail(failure_kind::limit, "too many accesses in one execution");
+    m.touches.push({at, p, bytes, f.writes, enables, l.touches});
+    l.touches = static_cast<index>(m.touches.size() - 1);
+  });
+}
+
+/// The processes that can take the first step of what has to precede the reversed step: of the steps since `from` that do not
+/// depend on a postponed one (`postponed[r]`: the earliest such step of process r, plus one; 0: none), and the step of `q`.
+process_set search::initials(std::uint32_t from, process_id q, const clock& before,
+                             const std::uint32_t* postponed, bool in_order,
+                             bool only_past) const noexcept {
+  const unsigned count = m.process_count;
+  const auto depends = [&](const clock& c) {
+    for (unsigned r = 0; r < count; ++r) {
+      if (postponed[r] != 0 && c.at[r] >= postponed[r]) return true;
+    }
+    return false;
+  };
+  std::uint32_t first[max_processes] = {};  // first kept step of each process, plus one
+  process_set found = 0;
+  const auto is_initial = [&](process_id p, const clock& c) {
+    for (unsigned r = 0; r < count; ++r) {
+      if (r != p && first[r] != 0 && c.at[r] >= first[r]) return false;
+    }
+    return true;
+  };
+  std::uint32_t cpus_seen = 0;
+  const auto keep = [&](process_id p, unsigned cpu, const clock& c, std::uint32_t k) {
+    if (!(in_order && (cpus_seen >> cpu & 1) != 0) && is_initial(p, c)) found |= just(p);
+    first[p] = k + 1;
+    cpus_seen |= 1u << cpu;
+  };
+  for (std::uint32_t k = from; k < events.size(); ++k) {
+    const event& e = events[k];
+    if (only_past && !has(before, e.by, k)) continue;
+    if (first[e.by] == 0 && !depends(e.before)) keep(e.by, e.cpu, e.before, k);
+  }
+  if (first[q] == 0) keep(q, m.processes[q].cpu, before, static_cast<std::uint32_t>(events.size()));
+  return found;
+}
+
+/// True if, before step `k`, q could have gone on as far as its CPU is concerned.
+bool search::open_to(std::uint32_t k, process_id q) const noexcept {
+  const node& n = path_[k];
+  if ((n.enabled & just(q)) != 0) return true;
+  const process& p = m.processes[q];
+  if (p.kind == process::role::task) return (n.replaceable >> p.cpu & 1) != 0;
+  return (n.interruptible[p.bell] >> p.cpu & 1) != 0;
+}
+
+/// Sees to it that an execution is run in which q's present step comes before the step `at`, on which it depends.
+void search::reverse(std::uint32_t at, process_id q, const clock& before) noexcept {
+  std::uint32_t postponed[max_processes] = {};
+  std::uint32_t k = at;
+  const auto postpone = [&](std::uint32_t step) {
+    std::uint32_t& first = postponed[events[step].by];
+    if (first != 0 && first <= step + 1) return false;
+    first = step + 1;
+    return true;
+  };
+  const auto is_postponed = [&](const clock& c) {
+    for (unsigned r = 0; r < m.process_count; ++r) {
+      if (postponed[r] != 0 && c.at[r] >= postponed[r]) return true;
+    }
+    return false;
+  };
+  postpone(at);
+  // R1: what is postponed on q's own CPU takes its block with it.
+  const unsigned there = m.processes[q].cpu;
+  std::uint32_t step = k;
+  while (cpu_is_shared(there)) {
+    while (step < events.size() && !(events[step].cpu == there && events[step].by != q &&
+                                     is_postponed(events[step].before)))
+      ++step;
+    if (step == events.size()) break;
+    std::uint32_t opening = step < k ? step : k;
+    if (step > k && !open_to(step, q)) {
+      opening = step;
+    } else if (step > k) {
+      ++step;  // q could have gone before it
+      continue;
+    }
+    bool moved = false;
+    while (!open_to(opening, q)) {
+      if (opening == 0) return;
+      --opening;
+      if (events[opening].cpu != there) continue;
+      if (events[opening].by == q) return;  // q's own past can not be postponed
+      moved = postpone(opening) || moved;
+    }
+    if (is_postponed(before)) return;  // nor what q's step depends on
+    moved = moved || opening < k;
+    if (opening < k) k = opening;
+    step = moved ? k : step + 1;
+  }
+  bool shared = false;
+  for (unsigned c = 0; c < m.cpu_count; ++c) shared = shared || cpu_is_shared(c);
+  while (true) {
+    node& n = path_[k];
+    // Anything that may come before both: perhaps it has to, so that q's CPU gives way.
+    (void)add_one_of(n, q, initials(k, q, before, postponed, true, false),
+                     initials(k, q, before, postponed, false, false));
+    if (!shared) return;
+    // And what q's step needs: if that can not go here because of another flow of its CPU, that has to give way too.
+    const process_set ordered = initials(k, q, before, postponed, true, true);
+    const process_set any = initials(k, q, before, postponed, false, true);
+    if (add_one_of(n, q, ordered, any) || any == 0) return;
+    const process_id r = lowest(ordered != 0 ? ordered : any);
+    do {
+      if (k == 0) return;
+      --k;
+      if (events[k].cpu == m.processes[r].cpu && events[k].by != r) postpone(k);
+    } while (!open_to(k, r));
+    if (is_postponed(before)) return;
+  }
+}
+
+/// False if none of them is able to go.
+bool search::add_one_of(node& n, process_id preferred, process_set ordered,
+                        process_set any) noexcept {
+  // Flows of one CPU keep their order if they can: their blocks may depend on each other where the steps at hand do not.
+  process_set found = ordered & n.enabled;
+  if (found == 0) found = any & n.enabled;
+  if (found == 0) return false;
+  if ((found & (n.todo | n.sleep)) == 0)
+    n.todo |= just((found & just(preferred)) != 0 ? preferred : lowest(found));
+  return true;
+}
+
+// --- sleeping ---
+
+bool search::cpu_is_shared(unsigned cpu) const noexcept {
+  if (m.entries[0] != nullptr || m.entries[1] != nullptr) return true;  // an interrupt may come yet
+  unsigned found = 0;
+  for (unsigned i = 0; i < m.process_count; ++i) {
+    if (m.processes[i].cpu == cpu && ++found > 1) return true;
+  }
+  return false;
+}
+
+bool search::stays_asleep(process_id q, process_id p, const op& o) const noexcept {
+  if (q == p || dependent(m.processes[q].pending, o)) return false;
+  if (!m.same_cpu(p, q)) return true;
+  const node& n = path_[sleep_origin_[q]];
+  for (std::uint32_t i = n.blocks; i != 0; i = block_steps_[i].next) {
+    const block_step& b = block_steps_[i];
+    if (b.by == q && (conflict(b.what, o.what) || conflict(b.what, o.also))) return false;
+  }
+  return true;
+}
+
+void search::go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcept {
+  const node& n = path_[depth];
+  for (process_set left = n.done & ~n.sleep; left != 0; left &= left - 1)
+    sleep_origin_[lowest(left)] = depth;
+  process_set next = 0;
+  for (process_set left = n.done | n.sleep; left != 0; left &= left - 1) {
+    const process_id q = lowest(left);
+    if (stays_asleep(q, p, o)) next |= just(q);
+  }
+  asleep_ = next;
+}
+
+void search::free_blocks(node& n) noexcept {
+  while (n.blocks != 0) {
+    const std::uint32_t i = n.blocks;
+    n.blocks = block_steps_[i].next;
+    block_steps_[i].next = free_block_;
+    free_block_ = i;
+  }
+}
+
+void search::add_block_step(node& n, process_id by, const footprint& f) noexcept {
+  if (f.size == 0) return;
+  for (std::uint32_t i = n.blocks; i != 0; i = block_steps_[i].next) {
+    const block_step& b = block_steps_[i];
+    if (b.by == by && b.what.address == f.address && b.what.size == f.size &&
+        (b.what.writes || !f.writes))
+      return;
+  }
+  std::uint32_t i = free_block_;
+  if (i != 0) {
+    free_block_ = block_steps_[i].next;
+  } else {
+    if (block_steps_.full())
+      m.fail(failure_kind::limit, "the exhaustive search needs too much memory");
+    block_steps_.grow();
+    i = static_cast<std::uint32_t>(block_steps_.size() - 1);
+  }
+  block_steps_[i] = {f, by, n.blocks};
+  n.blocks = i;
+}
+
+/// Closes the blocks after which something else may happen on their CPU now.
+void search::close_blocks() noexcept {
+  unsigned kept = 0;
+  for (unsigned i = 0; i < open_count_; ++i) {
+    const process& owner = m.processes[open_[i].by];
+    const cpu& c = m.cpus[owner.cpu];
+    const bool closed = owner.kind == process::role::task && c.depth == 0 && c.must_take == 0 &&
+                        !c.irqs_off && m.may_be_replaced(c);
+    if (!closed) open_[kept++] = open_[i];
+  }
+  open_count_ = kept;
+}
+
+void search::interrupt_ended(process_id p) noexcept {
+  unsigned kept = 0;
+  for (unsigned i = 0; i < open_count_; ++i) {
+    if (open_[i].by != p) open_[kept++] = open_[i];
+  }
+  open_count_ = kept;
+}
+
+/// Every block that is open on the CPU gains this step.
+void search::extend_blocks(std::uint32_t depth, process_id p, const op& o) noexcept {
+  const unsigned here = m.processes[p].cpu;
+  if (!cpu_is_shared(here)) return;
+  if (open_count_ == max_open) {
+    m.fail(failure_kind::limit, "too long a stretch without preemption for the exhaustive search");
+  }
+  open_[open_count_++] = {depth, p};
+  for (unsigned i = 0; i < open_count_; ++i) {
+    if (m.processes[open_[i].by].cpu != here) continue;
+    node& n = path_[open_[i].at];
+    add_block_step(n, open_[i].by, o.what);
+    add_block_step(n, open_[i].by, o.also);
+  }
+}
+
+}  // namespace interlock::machine

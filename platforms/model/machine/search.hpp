@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// Which executions are run: exhaustively, with or without reduction; at random, in several ways; or one that is replayed.
+///
+/// The reduction is source-set dynamic partial-order reduction with sleep sets. Source: Abdulla, Aronis, Jonsson, Sagonas,
+/// "Optimal dynamic partial order reduction" (2014); Flanagan, Godefroid (2005); sleep sets: Godefroid (1996).
+///
+/// What is added for CPUs. Two steps of different processes that touch nothing in common commute, but an interrupt's steps and
+/// those of what it halted can not take turns: only the whole interrupt moves. A *block* is what a process does from a step
+/// of its until its CPU may do something else.
+///   R1. A race is reversed at the last state in which the second process, or one that its step needs, could go on:
+///       where the first step's block begins, or before what kept the second from running.
+///   R2. A sleeping process is woken by a step on its own CPU that depends on any step of the block that it slept with, by a step
+///       elsewhere only if that depends on its first one.
+
+#include <cstdint>
+
+#include "clock.hpp"
+#include "op.hpp"
+#include "storage.hpp"
+
+namespace interlock::machine {
+
+enum class method : std::uint8_t { exhaustive, enumerate, random, pct, pos, replay };
+
+/// A generator with a known sequence for each seed (xorshift64*).
+class random_source {
+ public:
+  explicit random_source(std::uint64_t seed = 1) noexcept { reseed(seed); }
+  void reseed(std::uint64_t seed) noexcept {
+    state_ = seed * 0x9e37'79b9'7f4a'7c15u + 0x2545'f491'4f6c'dd1du;
+  }
+  std::uint64_t next() noexcept {
+    state_ ^= state_ >> 12;
+    state_ ^= state_ << 25;
+    state_ ^= state_ >> 27;
+    return state_ * 0x2545'f491'4f6c'dd1du;
+  }
+  /// Below `bound`, which is not 0.
+  std::uint64_t below(std::uint64_t bound) noexcept { return (next() >> 11) % bound; }
+
+ private:
+  std::uint64_t state_ = 1;
+};
+
+struct event {
+  op what;
+  process_id by;
+  std::uint8_t cpu;
+  clock before;  ///< dependence: with its own step counted
+};
+
+class search {
+ public:
+  search() noexcept;
+
+  void begin(method how, std::uint64_t seed, unsigned depth) noexcept;
+  /// Before each execution. False: there is none left.
+  bool prepare() noexcept;
+  /// After an execution.
+  void execution_ended(bool abandoned) noexcept;
+  /// What was learned changes the points: begin again.
+  void restart() noexcept;
+
+  process_id choose(process_set enabled) noexcept;
+  void step(process_id p, const op& o) noexcept;
+  void interrupt_ended(process_id p) noexcept;
+  [[nodiscard]] std::uint32_t steps_taken() const noexcept {
+    return static_cast<std::uint32_t>(events.size());
+  }
+
+  /// The choices of the last execution, to be replayed.
+  pool<process_id> choices;
+  pool<event> events;
+  void replay(const process_id* list, std::size_t count) noexcept;
+  [[nodiscard]] bool diverged() const noexcept { return diverged_; }
+  [[nodiscard]] method how() const noexcept { return how_; }
+
+ private:
+  struct node {
+    process_set enabled, todo, done, sleep;
+    std::uint64_t fingerprint;  ///< of the chosen step; 0: not taken yet
+    std::uint32_t blocks;       ///< list of block steps
+    std::uint16_t replaceable;  ///< CPUs whose task may be replaced
+    std::uint16_t interruptible[2];
+    process_id chosen;
+  };
+  /// A step of a block that began at a node.
+  struct block_step {
+    footprint what;
+    process_id by;  ///< whose block
+    std::uint32_t next;
+  };
+  struct open_block {
+    std::uint32_t at;
+    process_id by;
+  };
+  static constexpr unsigned max_open = 256;
+
+  process_id choose_new(process_set enabled) noexcept;
+  process_id choose_at_random(process_set enabled) noexcept;
+  process_id choose_by_priority(process_set enabled) noexcept;
+  process_id choose_by_steps(process_set enabled) noexcept;
+  void conflicts_of(process_id p, const op& o) noexcept;
+  void record_touch(const footprint& f, std::uint32_t at, process_id p, bool enables) noexcept;
+  [[nodiscard]] bool open_to(std::uint32_t k, process_id q) const noexcept;
+  void reverse(std::uint32_t at, process_id q, const clock& before) noexcept;
+  static bool add_one_of(node& n, process_id preferred, process_set ordered,
+                         process_set any) noexcept;
+  [[nodiscard]] process_set initials(std::uint32_t from, process_id q, const clock& before,
+                                     const std::uint32_t* postponed, bool in_order,
+                                     bool only_past) const noexcept;
+  void go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcept;
+  [[nodiscard]] bool stays_asleep(process_id q, process_id p, const op& o) const noexcept;
+  void close_blocks() noexcept;
+  void extend_blocks(std::uint32_t depth, process_id p, const op& o) noexcept;
+  void add_block_step(node& n, process_id by, const footprint& f) noexcept;
+  void free_blocks(node& n) noexcept;
+  [[nodiscard]] bool cpu_is_shared(unsigned cpu) const noexcept;
+
+  method how_ = method::exhaustive;
+  random_source random_;
+  pool<node> path_;
+  pool<block_step> block_steps_;
+  std::uint32_t free_block_ = 0;
+  process_set asleep_ = 0;
+  std::uint32_t sleep_origin_[max_processes] = {};
+  open_block open_[max_open] = {};
+  unsigned open_count_ = 0;
+  std::uint32_t conflicting_[4096] = {};
+  unsigned conflicting_count_ = 0;
+  // samplers
+  std::uint64_t priority_[max_processes] = {};
+  std::uint64_t change_at_[16] = {};
+  unsigned pct_depth_ = 3;
+  std::uint64_t longest_ = 64;
+  std::uint64_t lowest_ = 0;
+  std::uint64_t executions_ = 0;
+  const process_id* replayed_ = nullptr;
+  std::size_t replayed_count_ = 0;
+  bool diverged_ = false;
+};
+
+}  // namespace interlock::machine

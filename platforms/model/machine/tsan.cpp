@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What compilers call in code built with -fsanitize=thread: g++ 12, clang 14 and clang 19.
+///
+/// For plain accesses the call comes before the access, which the program then makes by itself. Atomic accesses are made here.
+/// Names and meanings: LLVM compiler-rt, tsan_interface.h and tsan_interface_atomic.h (the ABI).
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "machine.hpp"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#define CALLER reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
+
+namespace {
+
+using namespace interlock::machine;
+
+inline void plain(const volatile void* p, std::size_t size, bool writes, bool is_volatile,
+                  std::uintptr_t pc) noexcept {
+  if (!m.running) [[likely]]
+    return;
+  m.plain_access(reinterpret_cast<std::uintptr_t>(p), size, writes, is_volatile, pc);
+}
+
+}  // namespace
+
+EXPORT void __tsan_init() {}
+
+EXPORT void __tsan_func_entry(void* caller) {
+  if (!m.running) return;
+  flow& f = m.me().stack;
+  if (f.depth < flow::max_calls) f.calls[f.depth] = reinterpret_cast<std::uintptr_t>(caller);
+  ++f.depth;
+}
+EXPORT void __tsan_func_exit() {
+  if (!m.running) return;
+  flow& f = m.me().stack;
+  if (f.depth != 0) --f.depth;
+}
+
+#define ACCESSES(size)                                                                     \
+  EXPORT void __tsan_read##size(void* p) { plain(p, size, false, false, CALLER); }         \
+  EXPORT void __tsan_write##size(void* p) { plain(p, size, true, false, CALLER); }         \
+  EXPORT void __tsan_read##size##_pc(void* p, void* pc) {                                  \
+    plain(p, size, false, false, reinterpret_cast<std::uintptr_t>(pc));                    \
+  }                                                                                        \
+  EXPORT void __tsan_write##size##_pc(void* p, void* pc) {                                 \
+    plain(p, size, true, false, reinterpret_cast<std::uintptr_t>(pc));                     \
+  }                                                                                        \
+  EXPORT void __tsan_volatile_read##size(void* p) { plain(p, size, false, true, CALLER); } \
+  EXPORT void __tsan_volatile_write##size(void* p) { plain(p, size, true, true, CALLER); } \
+  /* One event for a read and a write would hide what may come between them. */            \
+  EXPORT void __tsan_read_write##size(void* p) {                                           \
+    plain(p, size, false, false, CALLER);                                                  \
+    plain(p, size, true, false, CALLER);                                                   \
+  }
+#define UNALIGNED(size)                                                                      \
+  EXPORT void __tsan_unaligned_read##size(void* p) { plain(p, size, false, false, CALLER); } \
+  EXPORT void __tsan_unaligned_write##size(void* p) { plain(p, size, true, false, CALLER); } \
+  EXPORT void __tsan_unaligned_volatile_read##size(void* p) {                                \
+    plain(p, size, false, true, CALLER);                                                     \
+  }                                                                                          \
+  EXPORT void __tsan_unaligned_volatile_write##size(void* p) {                               \
+    plain(p, size, true, true, CALLER);                                                      \
+  }                                                                                          \
+  EXPORT void __tsan_unaligned_read_write##size(void* p) {                                   \
+    plain(p, size, false, false, CALLER);                                                    \
+    plain(p, size, true, false, CALLER);                                                     \
+  }
+
+ACCESSES(1)
+ACCESSES(2)
+ACCESSES(4)
+ACCESSES(8)
+ACCESSES(16)
+UNALIGNED(2)
+UNALIGNED(4)
+UNALIGNED(8)
+UNALIGNED(16)
+
+EXPORT void __tsan_read_range(void* p, std::size_t size) { plain(p, size, false, false, CALLER); }
+EXPORT void __tsan_write_range(void* p, std::size_t size) { plain(p, size, true, false, CALLER); }
+EXPORT void __tsan_vptr_read(void** p) { plain(p, sizeof *p, false, false, CALLER); }
+EXPORT void __tsan_vptr_update(void** p, void* value) {
+  if (*p != value) plain(p, sizeof *p, true, false, CALLER);
+}
+
+EXPORT void* __tsan_memcpy(void* to, const void* from, std::size_t size) {
+  plain(from, size, false, false, CALLER);
+  plain(to, size, true, false, CALLER);
+  return __builtin_memcpy(to, from, size);
+}
+EXPORT void* __tsan_memmove(void* to, const void* from, std::size_t size) {
+  plain(from, size, false, false, CALLER);
+  plain(to, size, true, false, CALLER);
+  return __builtin_memmove(to, from, size);
+}
+EXPORT void* __tsan_memset(void* to, int value, std::size_t size) {
+  plain(to, size, true, false, CALLER);
+  return __builtin_memset(to, value, size);
+}
+
+EXPORT void __tsan_atomic_thread_fence(int order) {
+  if (m.running) {
+    m.fence(order);
+  } else {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  }
+}
+EXPORT void __tsan_atomic_signal_fence(int) {}
+
+namespace {
+
+template <class T>
+T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
+  if (!m.running) return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::read, address, sizeof(T), order, pc);
+  const T value = *p;
+  m.atomic_loaded(address, order);
+  m.loaded_value(pc, static_cast<std::uint64_t>(value));
+  return value;
+}
+
+template <class T>
+void store(volatile T* p, T value, int order, std::uintptr_t pc) noexcept {
+  if (!m.running) {
+    __atomic_store_n(p, value, __ATOMIC_SEQ_CST);
+    return;
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::write, address, sizeof(T), order, pc);
+  *p = value;
+  m.atomic_stored(address, order);
+}
+
+template <class T, class F>
+T modify(volatile T* p, int order, std::uintptr_t pc, F change) noexcept {
+  if (!m.running) {
+    T old = __atomic_load_n(p, __ATOMIC_SEQ_CST);
+    while (!__atomic_compare_exchange_n(p, &old, change(old), false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST)) {
+    }
+    return old;
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::rmw, address, sizeof(T), order, pc);
+  const T old = *p;
+  *p = change(old);
+  m.atomic_modified(address, order);
+  return old;
+}
+
+template <class T>
+bool compare_exchange(volatile T* p, T* expected, T desired, int order, int failure,
+                      std::uintptr_t pc) noexcept {
+  if (!m.running) {
+    return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::rmw, address, sizeof(T), order, pc);
+  const T old = *p;
+  if (old == *expected) {
+    *p = desired;
+    m.atomic_modified(address, order);
+    return true;
+  }
+  m.atomic_loaded(address, failure);
+  m.loaded_value(pc, static_cast<std::uint64_t>(old));
+  *expected = old;
+  return false;
+}
+
+}  // namespace
+
+#define ATOMICS(bits, T)                                                                         \
+  EXPORT T __tsan_atomic##bits##_load(const volatile T* p, int order) {                          \
+    return load<T>(p, order, CALLER);                                                            \
+  }                                                                                              \
+  EXPORT void __tsan_atomic##bits##_store(volatile T* p, T v, int order) {                       \
+    store<T>(p, v, order, CALLER);                                                               \
+  }                                                                                              \
+  EXPORT T __tsan_atomic##bits##_exchange(volatile T* p, T v, int order) {                       \
+    return modify<T>(p, order, CALLER, [v](T) { return v; });                                    \
+  }                                                                                              \
+  EXPORT T __tsan_atomic##bits##_fetch_add(volatile T* p, T v, int order) {                      \
+    return modify<T>(p, order, CALLER, [v](T old) { return static_cast<T>(old + v); });          \
+  }                                                                                              \
+  EXPORT T __tsan_atomic##bits##_fetch_sub(volatile T* p, T v, int order) {                      \
+    return modify<T>(p, order, CALLER, [v](T old) { return static_cast<T>(old - v); });          \
+  }                                                                                              \
+  EXPORT T __tsan_atomic##bits##_fetch_and(volatile T* p, T v, int order) {                      \
+    return modify<T>(p, order, CALLER, [v](T old) { return static_cast<T>(old & v); });          \
+  }                                                                                              \
+  EXPORT T __tsan_atomic##bits##_fetch_or(volatile T* p, T v, int order) {                       \
+    return modify<T>(p, order, CALLER, [v](T old) { return static_cast<T>(old | v); });          \
+  }                                                                                              \
+  EXPORT T __tsan_atomic##bits##_fetch_xor(volatile T* p, T v, int order) {                      \
+    return modify<T>(p, order, CALLER, [v](T old) { return static_cast<T>(old ^ v); });          \
+  }                                                                                              \
+  EXPORT T __tsan_atomic##bits##_fetch_nand(volatile T* p, T v, int order) {                     \
+    return modify<T>(p, order, CALLER, [v](T old) { return static_cast<T>(~(old & v)); });       \
+  }                                                                                              \
+  EXPORT int __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* expected, T v,      \
+                                                           int order, int failure) {             \
+    return compare_exchange<T>(p, expected, v, order, failure, CALLER);                          \
+  }                                                                                              \
+  EXPORT int __tsan_atomic##bits##_compare_exchange_weak(volatile T* p, T* expected, T v,        \
+                                                         int order, int failure) {               \
+    return compare_exchange<T>(p, expected, v, order, failure, CALLER);                          \
+  }                                                                                              \
+  EXPORT T __tsan_atomic##bits##_compare_exchange_val(volatile T* p, T expected, T v, int order, \
+                                                      int failure) {                             \
+    (void)compare_exchange<T>(p, &expected, v, order, failure, CALLER);                          \
+    return expected;                                                                             \
+  }
+
+ATOMICS(8, std::uint8_t)
+ATOMICS(16, std::uint16_t)
+ATOMICS(32, std::uint32_t)
+ATOMICS(64, std::uint64_t)
+__extension__ using wide = unsigned __int128;
+ATOMICS(128, wide)

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What exploring finds: each failing program beside its corrected twin.
+
+#include "interlock/model/explore.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "interlock/interlock.hpp"
+#include "interlock/model/gtest.hpp"
+
+namespace {
+
+using namespace interlock;
+
+bool says(const model::report& r, const char* what) {
+  return r.text().find(what) != std::string::npos;
+}
+
+model::options on(unsigned cpus) {
+  model::options o;
+  o.cpus = cpus;
+  return o;
+}
+
+TEST(explore, a_plain_counter_is_a_data_race) {
+  const auto r = model::explore([] {
+    int n = 0;
+    std::thread a{[&] { ++n; }};
+    std::thread b{[&] { ++n; }};
+    a.join();
+    b.join();
+  });
+  EXPECT_FALSE(r.passed());
+  EXPECT_TRUE(says(r, "BUG: data-race:")) << r;
+}
+
+TEST(explore, a_mutex_makes_it_right_in_ninety_executions) {
+  model::options o = on(4);
+  o.strategy = model::strategy::exhaustive;
+  const auto r = model::explore(o, [] {
+    std::mutex lock;
+    int n = 0;
+    const auto twice = [&] {
+      for (int i = 0; i < 2; ++i) {
+        std::lock_guard g{lock};
+        ++n;
+      }
+    };
+    std::thread a{twice};
+    std::thread b{twice};
+    std::thread c{twice};
+    a.join();
+    b.join();
+    c.join();
+    if (n != 6) std::abort();
+  });
+  EXPECT_TRUE(r.passed()) << r;
+  EXPECT_TRUE(r.complete());
+  EXPECT_EQ(r.executions() - r.blocked(), 90u);
+}
+
+TEST(explore, a_lost_update_of_atomics_is_found) {
+  const auto r = model::explore([] {
+    std::atomic<int> n{0};
+    const auto add = [&] { n.store(n.load() + 1); };
+    std::thread a{add};
+    std::thread b{add};
+    a.join();
+    b.join();
+    if (n != 2) std::abort();
+  });
+  EXPECT_TRUE(says(r, "BUG: abort()")) << r;
+}
+
+TEST(explore, locks_in_two_orders_deadlock) {
+  const auto r = model::explore([] {
+    std::mutex a;
+    std::mutex b;
+    std::thread one{[&] {
+      std::lock_guard g{a};
+      std::lock_guard h{b};
+    }};
+    std::thread two{[&] {
+      std::lock_guard g{b};
+      std::lock_guard h{a};
+    }};
+    one.join();
+    two.join();
+  });
+  EXPECT_TRUE(says(r, "BUG: deadlock")) << r;
+}
+
+TEST(explore, a_wait_without_a_predicate_loses_its_wake) {
+  const auto wait = [](bool with_predicate) {
+    return model::explore([=] {
+      std::mutex lock;
+      std::condition_variable ready;
+      bool done = false;
+      std::thread waker{[&] {
+        std::lock_guard g{lock};
+        done = true;
+        ready.notify_one();
+      }};
+      std::unique_lock g{lock};
+      if (with_predicate) {
+        ready.wait(g, [&] { return done; });
+      } else {
+        ready.wait(g);
+      }
+      g.unlock();
+      waker.join();
+    });
+  };
+  const auto lost = wait(false);
+  EXPECT_TRUE(says(lost, "BUG: deadlock")) << lost;
+  const auto good = wait(true);
+  EXPECT_TRUE(good.passed() && good.complete()) << good;
+}
+
+TEST(explore, a_plain_lock_in_a_task_and_its_handler_deadlocks) {
+  const auto share = [](auto mode) {
+    return model::explore([=] {
+      const auto line = *make_irq_line({.name = "dma", .kind = irq_kind::asynchronous});
+      spinlock lock;
+      int shared = 0;
+      const auto action = request_irq(*line, [&] {
+                            guard g{no_mask, lock};
+                            ++shared;
+                            return irqreturn::handled;
+                          }).value();
+      kthread device = kthread_run("device", [&] {
+                         raise_irq(*line);
+                         return 0;
+                       }).value();
+      {
+        guard g{mode, lock};
+        ++shared;
+      }
+      (void)device.join();
+    });
+  };
+  const auto bad = share(no_mask);
+  EXPECT_FALSE(bad.passed());
+  EXPECT_TRUE(says(bad, "BUG: ")) << bad;
+  const auto good = share(irqsave);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+TEST(explore, use_after_free_and_double_free_are_found) {
+  const auto after = model::explore([] {
+    int* const p = new int{1};
+    std::thread reader{[=] { (void)*const_cast<volatile int*>(p); }};
+    delete p;
+    reader.join();
+  });
+  EXPECT_FALSE(after.passed());
+  const auto twice = model::explore([] {
+    auto* volatile const p = static_cast<int*>(std::malloc(sizeof(int)));
+    std::free(p);
+    std::free(p);
+  });
+  EXPECT_TRUE(says(twice, "BUG: double free")) << twice;
+}
+
+TEST(explore, a_failed_expectation_is_a_failure_with_a_trace) {
+  const model::expectations here;
+  const auto r = model::explore([] {
+    std::atomic<int> n{0};
+    std::thread other{[&] { n.store(1); }};
+    EXPECT_EQ(n.load(), 0);
+    other.join();
+  });
+  EXPECT_TRUE(says(r, "expectation failed")) << r;
+  EXPECT_FALSE(r.token().empty());
+}
+
+TEST(explore, memory_from_before_is_put_back) {
+  int captured = 0;
+  static int global = 0;
+  auto* const older = new int{0};
+  const auto r = model::explore([&, older] {
+    if (captured != 0 || global != 0 || *older != 0) std::abort();
+    captured = global = *older = 1;
+    std::atomic<int> n{0};
+    std::thread a{[&] { n.fetch_add(1); }};
+    std::thread b{[&] { n.fetch_add(2); }};
+    a.join();
+    b.join();
+  });
+  EXPECT_TRUE(r.passed()) << r;
+  EXPECT_GT(r.executions(), 1u);
+  EXPECT_EQ(captured + global + *older, 0);
+  delete older;
+}
+
+TEST(explore, a_token_replays_the_failure) {
+  const auto program = [] {
+    std::atomic<int> n{0};
+    std::thread a{[&] { n.fetch_add(1); }};
+    std::thread b{[&] { n.store(5); }};
+    a.join();
+    b.join();
+    if (n == 5) std::abort();
+  };
+  const auto found = model::explore(program);
+  ASSERT_FALSE(found.passed());
+  model::options again;
+  again.replay = found.token().c_str();
+  const auto replayed = model::explore(again, program);
+  EXPECT_EQ(replayed.executions(), 1u);
+  EXPECT_EQ(replayed.text(), found.text());
+  again.replay = "2fus.zz";
+  EXPECT_TRUE(says(model::explore(again, program), "diverges"));
+}
+
+}  // namespace
