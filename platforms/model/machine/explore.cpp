@@ -67,7 +67,7 @@ struct exploration {
       }
       run_one();
       if (m.failed != failure_kind::none) return false;
-      if (abandoned_by_search()) {
+      if (m.abandoned) {
         ++result.blocked;
       } else if (options.state != nullptr) {
         options.state(argument, options.state_context);
@@ -105,14 +105,6 @@ struct exploration {
                   "code with the options of interlock::model, or keep it out of what is explored",
                   name);
     return true;
-  }
-
-  [[nodiscard]] bool abandoned_by_search() const noexcept {
-    for (unsigned i = 0; i < m.process_count; ++i) {
-      const process& p = m.processes[i];
-      if (p.kind == process::role::task && !p.service && !p.ended) return true;
-    }
-    return false;
   }
 
   void report_failure() {

@@ -557,6 +557,7 @@ void machine::run(void (*function)(void*), void* argument) noexcept {
     std::memset(cpus[i].level, no_process, sizeof cpus[i].level);
   }
   accesses = parks = 0;
+  abandoned = false;
   steps = 0;
   idle_rounds = 0;
   now = 1'000'000'000;
@@ -579,7 +580,10 @@ void machine::to_host() noexcept {
   std::abort();
 }
 
-void machine::abandon() noexcept { to_host(); }
+void machine::abandon() noexcept {
+  abandoned = true;
+  to_host();
+}
 
 unsigned machine::capture(std::uintptr_t* into, std::uintptr_t pc) noexcept {
   const flow& f = me().stack;

@@ -209,6 +209,7 @@ class machine {
   unsigned idle_rounds = 0;  ///< in which only time passed, for those that spin
   std::uint64_t steps = 0;
   std::uint64_t max_steps = 0;
+  bool abandoned = false;  ///< by the search: it equals another execution
   bool learned = false;          ///< a granule turned out to be shared that had no points before
   process_id last = no_process;  ///< who took the last step
 

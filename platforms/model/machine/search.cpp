@@ -400,12 +400,15 @@ void search::reverse(std::uint32_t at, process_id q, const clock& before) noexce
       continue;
     }
     bool moved = false;
-    while (!open_to(opening, q)) {
+    // An interrupt need not have begun: what it halted goes on, and gives way to q in its time.
+    const process_id owner = events[step].by;
+    bool begins = events[step].what.kind == op_kind::deliver;
+    while (!begins && !open_to(opening, q)) {
       if (opening == 0) return;
       --opening;
-      if (events[opening].cpu != there) continue;
-      if (events[opening].by == q) return;  // q's own past can not be postponed
+      if (events[opening].by != owner) continue;  // what came in between is a block of its own
       moved = postpone(opening) || moved;
+      begins = events[opening].what.kind == op_kind::deliver;
     }
     if (is_postponed(before)) return;  // nor what q's step depends on
     moved = moved || opening < k;
