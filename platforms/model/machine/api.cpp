@@ -99,8 +99,8 @@ void interlock_machine_hold(bool held) {
   if (m.running) m.my_cpu().held = held;
 }
 
-void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, uint64_t,
-                                uint64_t) {
+void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, uint64_t b,
+                                uint64_t c) {
   if (!m.running) return;
   switch (event) {
     case interlock_machine_irqs_off: m.set_irqs_off(true); break;
@@ -108,6 +108,21 @@ void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, 
     case interlock_machine_context_enter: m.context_enter(static_cast<std::uint32_t>(a)); break;
     case interlock_machine_context_exit: m.context_exit(static_cast<std::uint32_t>(a)); break;
     case interlock_machine_might_sleep: m.might_sleep(CALLER); break;
+    case interlock_machine_lock_acquire: {
+      constexpr std::uint64_t sleeping = 3;
+      m.rules.lock_acquire(a, b >> 1 == sleeping, (b & 1) != 0, CALLER);
+      break;
+    }
+    case interlock_machine_lock_acquired: m.rules.lock_acquired(a); break;
+    case interlock_machine_lock_release: m.rules.lock_release(a); break;
+    case interlock_machine_rcu_enter: m.rules.reader_enters(m.self); break;
+    case interlock_machine_rcu_exit: m.rules.reader_leaves(m.self); break;
+    case interlock_machine_rcu_gp_begin: m.rules.grace_period_begins(); break;
+    case interlock_machine_rcu_gp_end: m.rules.grace_period_ends(); break;
+    case interlock_machine_fence_init: m.rules.fence_made(a, b, c); break;
+    case interlock_machine_fence_signaled: m.rules.fence_signaled(a); break;
+    case interlock_machine_fence_wait_start: m.rules.fence_waited(a, m.self, true); break;
+    case interlock_machine_fence_wait_end: m.rules.fence_waited(a, m.self, false); break;
     default: break;
   }
 }

@@ -192,7 +192,8 @@ process_id machine::decide() noexcept {
       if (p.waits == wait_kind::relaxed) spinning = true;
     }
     if (!unfinished) to_host();
-    if (!pass_deadline(true)) {
+    constexpr unsigned watchdogs_max = 16;  ///< in a row, without anybody being woken or ending
+    if (++idle_watchdogs > watchdogs_max || !pass_deadline(true)) {
       if (!spinning) report_deadlock();
       if (++idle_rounds > idle_rounds_max) report_deadlock();
       now += idle_tick;  // who spins may look at the clock
@@ -263,6 +264,7 @@ void machine::flow_main(boost::context::detail::transfer_t came) {
     m.serve_interrupt(p);
   } else {
     p.stack.entry(p.stack.argument);
+    m.rules.task_ends(m.self);
     if (m.task_exit != nullptr) m.task_exit();
     m.point(object_op(op_kind::exit, object::task, std::uint64_t{m.self} << granule_bits, 0));
     p.ended = true;
@@ -312,6 +314,7 @@ void machine::commit() noexcept {
   if (o.what.writes) {
     if (o.kind != op_kind::rmw) p.wrote = true;
     idle_rounds = 0;
+    if (o.kind == op_kind::exit || o.kind == op_kind::deliver) idle_watchdogs = 0;
     wake_spinners(o.what);
   }
 }
@@ -415,6 +418,7 @@ unsigned machine::unpark(const std::uint32_t* word, unsigned count, std::uintptr
     }
     if (first == nullptr) break;
     first->woken = true;
+    idle_watchdogs = 0;
     first->woken_by = strategy->steps_taken();
     first->seen.join(me().seen, process_count);
     ++woken;
@@ -556,10 +560,11 @@ void machine::run(void (*function)(void*), void* argument) noexcept {
     cpus[i] = cpu{};
     std::memset(cpus[i].level, no_process, sizeof cpus[i].level);
   }
+  rules.begin_execution();
   accesses = parks = 0;
   abandoned = false;
   steps = 0;
-  idle_rounds = 0;
+  idle_rounds = idle_watchdogs = 0;
   now = 1'000'000'000;
   last = no_process;
   console_size = 0;
@@ -625,6 +630,7 @@ void machine::report_deadlock() noexcept {
     used += static_cast<std::size_t>(
         std::snprintf(text + used, sizeof text - used, "  %s on cpu %u %s\n", p.name, p.cpu, what));
   }
+  used += rules.describe_waits(text + used, sizeof text - used);
   fail(spins ? failure_kind::livelock : failure_kind::deadlock, "%s: no flow can go on\n%s",
        spins ? "BUG: livelock" : "BUG: deadlock", text);
 }

@@ -24,6 +24,7 @@
 #include "locations.hpp"
 #include "memory.hpp"
 #include "op.hpp"
+#include "oracle.hpp"
 #include "storage.hpp"
 
 struct interlock_machine_options;
@@ -109,7 +110,8 @@ enum class failure_kind : std::uint8_t {
   livelock,
   assertion,
   memory,
-  report,
+  rule,    ///< of oracle.hpp
+  report,  ///< the core wrote one
   limit,
   divergence,
   other,
@@ -206,10 +208,11 @@ class machine {
   std::uint32_t accesses = 0;  ///< ordinal of the last one
   std::uint32_t parks = 0;
   std::int64_t now = 0;
+  unsigned idle_watchdogs = 0;
   unsigned idle_rounds = 0;  ///< in which only time passed, for those that spin
   std::uint64_t steps = 0;
   std::uint64_t max_steps = 0;
-  bool abandoned = false;  ///< by the search: it equals another execution
+  bool abandoned = false;        ///< by the search: it equals another execution
   bool learned = false;          ///< a granule turned out to be shared that had no points before
   process_id last = no_process;  ///< who took the last step
 
@@ -221,6 +224,7 @@ class machine {
   heap arena;
   undo_log undo;
   program_image image;
+  oracle rules;
   search* strategy = nullptr;
 
   failure_kind failed = failure_kind::none;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// What the rules of locks, RCU and fences say about what the core announces. Nothing here looks at the core's own state.
+///
+///   O1. A lock's order: who holds a while it waits for b has put a before b; no cycle may come of it, whether or not
+///       somebody waits. Classes are the locks themselves, within one execution.
+///   O2. A lock that a hardirq (softirq) takes is taken with interrupts (bottom halves) off elsewhere.
+///   O3. A grace period does not end while a reader is inside that was inside when it began.
+///   O4. Fences of one context are signalled in the order of their seqnos.
+///   O5. A task ends as it began: nothing locked, counted, masked, or read.
+/// Source: Linux Documentation/locking/lockdep-design.rst (O1, O2), RCU/Design/Requirements (O3), driver-api/dma-buf.rst (O4).
+
+#include <cstdint>
+
+#include "clock.hpp"
+#include "storage.hpp"
+
+namespace interlock::machine {
+
+class oracle {
+ public:
+  oracle() noexcept : locks_{1u << 12}, edges_{1u << 14}, fences_{1u << 12}, contexts_{1u << 10} {}
+
+  void begin_execution() noexcept;
+
+  void lock_acquire(std::uint64_t lock, bool sleeping, bool attempt, std::uintptr_t pc) noexcept;
+  void lock_acquired(std::uint64_t lock) noexcept;
+  void lock_release(std::uint64_t lock) noexcept;
+
+  void reader_enters(process_id p) noexcept;
+  void reader_leaves(process_id p) noexcept;
+  void grace_period_begins() noexcept;
+  void grace_period_ends() noexcept;
+
+  void fence_made(std::uint64_t fence, std::uint64_t context, std::uint64_t seqno) noexcept;
+  void fence_signaled(std::uint64_t fence) noexcept;
+  void fence_waited(std::uint64_t fence, process_id by, bool begins) noexcept;
+
+  void task_ends(process_id p) noexcept;
+  /// Who waits for which fence, for the report of a deadlock. Returns how much was written.
+  std::size_t describe_waits(char* text, std::size_t size) const noexcept;
+
+ private:
+  static constexpr unsigned max_held = 16;
+
+  struct lock_state {
+    std::uint64_t lock;
+    std::uintptr_t in_hardirq, with_irqs_on, in_softirq, with_bh_on;  ///< where first; 0: never
+    std::uint32_t first_edge;
+  };
+  struct edge {
+    std::uint32_t to;  ///< lock
+    std::uint32_t next;
+    std::uintptr_t pc;  ///< where it was taken
+  };
+  struct fence_state {
+    std::uint64_t fence, context, seqno;
+    bool signaled;
+    process_set waiters;
+  };
+  struct context_state {
+    std::uint64_t context, last;
+  };
+
+  std::uint32_t find_lock(std::uint64_t lock) noexcept;
+  fence_state* find_fence(std::uint64_t fence) noexcept;
+  [[nodiscard]] bool leads_to(std::uint32_t from, std::uint32_t to, unsigned depth) const noexcept;
+  void check_masks(lock_state& l, std::uintptr_t pc) noexcept;
+
+  pool<lock_state> locks_;
+  pool<edge> edges_;
+  pool<fence_state> fences_;
+  pool<context_state> contexts_;
+  std::uint32_t held_[max_processes][max_held] = {};
+  unsigned held_count_[max_processes] = {};
+  std::uint32_t wanted_[max_processes] = {};
+  std::uint32_t sections_[max_processes] = {};  ///< how many read-side sections have begun
+  unsigned depth_[max_processes] = {};
+  std::uint32_t inside_[max_processes] =
+      {};  ///< the section in which the grace period found it; 0: none
+};
+
+}  // namespace interlock::machine
