@@ -42,6 +42,12 @@ enum class strategy : unsigned {
   pos,         ///< random priorities of steps (Yuan, Yang, Gu, 2018)
 };
 
+/// What a load may see.
+enum class memory : unsigned {
+  sc,   ///< the last store in the order of steps; races are still found by the memory orders
+  tso,  ///< atomic stores, but seq_cst ones, wait in a buffer of their CPU: as x86 does it (Sewell et al., 2010)
+};
+
 /// Whether the insides of the library are explored too.
 enum class granularity : unsigned {
   user,  ///< interrupts come only where the CPU lets them in
@@ -52,6 +58,7 @@ struct options {
   unsigned cpus = 2;  ///< 1 to 8
   model::preemption preemption = model::preemption::full;
   model::granularity granularity = model::granularity::user;
+  model::memory memory = model::memory::sc;
   model::points points = model::points::synchronisation;
   model::strategy strategy = model::strategy::portfolio;
   unsigned pct_depth = 3;
@@ -109,6 +116,7 @@ template <class F>
   o.cpus = how.cpus;
   o.preemption = static_cast<unsigned>(how.preemption);
   o.granularity = static_cast<unsigned>(how.granularity);
+  o.memory = static_cast<unsigned>(how.memory);
   o.points = static_cast<unsigned>(how.points);
   o.strategy = static_cast<unsigned>(how.strategy);
   o.pct_depth = how.pct_depth;

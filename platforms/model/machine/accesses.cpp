@@ -126,6 +126,10 @@ void machine::report_race(const access_record& old, std::uintptr_t address, std:
 void machine::plain_access(std::uintptr_t address, std::size_t size, bool writes, bool is_volatile,
                            std::uintptr_t pc) noexcept {
   if (is_bookkeeping(address) || size == 0) return;
+  if (tso) {
+    std::uint64_t newest;
+    if (forward_load(address, size, newest, pc)) drain(pc);  // the program reads memory itself
+  }
   check_heap(address, size, writes, pc);
   bool is_point = is_volatile;
   if (every_access && !is_point) {
@@ -216,7 +220,8 @@ void machine::atomic_modified(std::uintptr_t address, int order) noexcept {
   }
 }
 
-void machine::fence(int order) noexcept {
+void machine::fence(int order, std::uintptr_t pc) noexcept {
+  if (order == __ATOMIC_SEQ_CST) drain(pc);
   process& p = me();
   if (acquires(order)) p.seen.join(p.acquired, process_count);
   if (releases_(order)) {
@@ -225,13 +230,15 @@ void machine::fence(int order) noexcept {
   }
 }
 
-void machine::heavy_barrier() noexcept {
-  const process_id caller = self;
+void machine::heavy_barrier(std::uintptr_t pc) noexcept {
+  if (tso) point({op_kind::drain_all, 0, false, false, pc, {0, 0, false}, {0, 0, false}});
   for (unsigned i = 0; i < process_count; ++i) {
-    self = static_cast<process_id>(i);
-    if (processes[i].alive && !processes[i].ended) fence(__ATOMIC_SEQ_CST);
+    process& p = processes[i];
+    if (!p.alive || p.ended) continue;
+    p.seen.join(p.acquired, process_count);
+    p.released = p.seen;
+    ++p.seen.at[i];
   }
-  self = caller;
 }
 
 // --- the heap of the execution ---

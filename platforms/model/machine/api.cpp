@@ -87,7 +87,7 @@ void interlock_machine_yield() {
 }
 int64_t interlock_machine_now() { return m.now; }
 void interlock_machine_heavy_barrier() {
-  if (m.running) m.heavy_barrier();
+  if (m.running) m.heavy_barrier(CALLER);
 }
 
 bool interlock_machine_install(int bell, void (*entry)(void)) { return m.install(bell, entry); }

@@ -191,6 +191,7 @@ std::string token_of_last_execution() {
   text += "nvf"[static_cast<int>(m.model)];
   text += m.full_granularity ? 'F' : 'u';
   text += m.every_access ? 'A' : 's';
+  if (m.tso) text += 't';
   text += '.';
   const auto& choices = m.strategy->choices;
   for (std::size_t i = 0; i < choices.size();) {
@@ -273,6 +274,7 @@ void interlock_machine_explore(const interlock_machine_options* options, void (*
   m.model = static_cast<preemption>(options->preemption);
   m.full_granularity = options->granularity != 0;
   m.every_access = options->points != 0;
+  m.tso = options->memory != 0;
   m.max_steps = options->steps != 0 ? options->steps : default_steps;
   m.learned = false;
   m.watched_ordinal = 0;

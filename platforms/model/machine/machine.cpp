@@ -131,6 +131,9 @@ bool machine::interruptible(const cpu& c, int bell) const noexcept {
 bool machine::can_step(process& p) noexcept {
   cpu& c = cpus[p.cpu];
   const process_id id = p.stack.process;
+  if (p.kind == process::role::buffer) return cpus[p.number].buffered != 0;
+  if (c.buffered != 0 && (p.alive || p.kind == process::role::task) && drains(p.pending))
+    return false;
   if (p.kind == process::role::interrupt) {
     if (!p.alive) return deliverable(c, p);
     if (c.depth == 0 || c.stack[c.depth - 1] != id) return false;
@@ -148,6 +151,11 @@ bool machine::can_step(process& p) noexcept {
             !other.watchdog && other.until < p.until) {
           return false;  // an earlier deadline passes first
         }
+      }
+      return true;
+    case op_kind::drain_all:
+      for (unsigned i = 0; i < cpu_count; ++i) {
+        if (cpus[i].buffered != 0) return false;
       }
       return true;
     case op_kind::join: return processes[(p.word - 1) & (max_processes - 1)].ended;
@@ -203,7 +211,10 @@ process_id machine::decide() noexcept {
     }
     set = enabled();
   }
-  return strategy->choose(set);
+  const process_id next = strategy->choose(set);
+  if (processes[next].kind != process::role::buffer) return next;
+  flush(next);
+  return decide();
 }
 
 void machine::become(process_id next) noexcept {
@@ -461,6 +472,106 @@ void machine::unlock(std::uint64_t which, std::uintptr_t pc) noexcept {
   locations.at(granule_of(o.what.address), stamp).holder = no_process;
   release_of(o.what.address, true)->published = me().seen;
   ++me().seen.at[self];
+}
+
+// --- store buffers (TSO) ---
+//
+// Each CPU has a queue of stores; a process of its own writes the oldest to memory, at any time. The CPU's own loads look into it; its
+// read-modify-writes, full barriers, and whatever enters the machine wait until it is empty. Source: Sewell et al., "x86-TSO" (2010).
+
+bool machine::drains(const op& o) const noexcept {
+  switch (o.kind) {
+    case op_kind::start:
+    case op_kind::read:
+    case op_kind::deliver:
+    case op_kind::relax: return false;
+    case op_kind::write: return o.plain || o.is_volatile || o.order == __ATOMIC_SEQ_CST;
+    default: return true;
+  }
+}
+
+bool machine::buffer_store(std::uintptr_t address, std::size_t size, std::uint64_t value, int order,
+                           std::uintptr_t pc) noexcept {
+  process& p = me();
+  if (!tso || p.cpu >= max_cpus + 8 || order == __ATOMIC_SEQ_CST || is_bookkeeping(address))
+    return false;
+  if (my_cpu().buffered == cpu::max_buffered) drain(pc);
+  cpu& c = my_cpu();
+  if (c.buffer == no_process) {
+    if (cpu_count == max_all_cpus) fail(failure_kind::limit, "too many CPUs");
+    const unsigned place = cpu_count++;
+    cpus[place] = cpu{};
+    std::memset(cpus[place].level, no_process, sizeof cpus[place].level);
+    const process_id id = new_process(process::role::buffer, place);
+    processes[id].number = p.cpu;
+    std::snprintf(processes[id].name, sizeof processes[id].name, "buffer/cpu%u", p.cpu & 15u);
+    cpus[p.cpu].buffer = id;
+  }
+  check_heap(address, size, true, pc);
+  save_old(address, size);
+  check_race(address, size, true, true, false, pc);
+  buffered_store& s = stores[p.cpu][(c.first_buffered + c.buffered) % cpu::max_buffered];
+  s.address = address;
+  s.pc = pc;
+  s.value = value;
+  s.size = static_cast<std::uint8_t>(size);
+  s.before = p.before;
+  if (order == __ATOMIC_RELEASE || order == __ATOMIC_ACQ_REL) {
+    s.published = p.seen;
+    ++p.seen.at[self];
+  } else {
+    s.published = p.released;
+  }
+  process& b = processes[c.buffer];
+  if (c.buffered++ == 0) {
+    b.pending = local_op(op_kind::write, pc);
+    b.pending.what = {address, static_cast<std::uint32_t>(size), true};
+    b.pending.order = __ATOMIC_RELAXED;
+  }
+  return true;
+}
+
+void machine::flush(process_id buffer) noexcept {
+  process& b = processes[buffer];
+  cpu& c = cpus[b.number];
+  const buffered_store& s = stores[b.number][c.first_buffered];
+  const process_id caller = self;
+  const bool was_running = running;
+  running = true;
+  self = buffer;
+  b.before.join(s.before, process_count);
+  commit();
+  std::memcpy(reinterpret_cast<void*>(s.address), &s.value, s.size);
+  release_of(s.address, true)->published = s.published;
+  c.first_buffered = (c.first_buffered + 1) % cpu::max_buffered;
+  if (--c.buffered != 0) {
+    const buffered_store& next = stores[b.number][c.first_buffered];
+    b.pending.pc = next.pc;
+    b.pending.what = {next.address, next.size, true};
+  }
+  self = caller;
+  running = was_running;
+}
+
+bool machine::forward_load(std::uintptr_t address, std::size_t size, std::uint64_t& value,
+                           std::uintptr_t pc) noexcept {
+  if (!tso || me().cpu >= max_cpus + 8) return false;
+  const cpu& c = my_cpu();
+  for (unsigned i = c.buffered; i > 0; --i) {
+    const buffered_store& s = stores[me().cpu][(c.first_buffered + i - 1) % cpu::max_buffered];
+    if (s.address >= address + size || address >= s.address + s.size) continue;
+    if (s.address == address && s.size == size) {
+      value = s.value;
+      return true;
+    }
+    drain(pc);  // a part of it: the machine waits until memory has it
+    return false;
+  }
+  return false;
+}
+
+void machine::drain(std::uintptr_t pc) noexcept {
+  if (tso && my_cpu().buffered != 0) point(local_op(op_kind::drain, pc));
 }
 
 // --- interrupts ---

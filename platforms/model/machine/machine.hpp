@@ -32,7 +32,7 @@ struct interlock_machine_options;
 namespace interlock::machine {
 
 inline constexpr unsigned max_cpus = 8;       ///< that a user may ask for
-inline constexpr unsigned max_all_cpus = 16;  ///< with those of service tasks
+inline constexpr unsigned max_all_cpus = 32;  ///< with those of service tasks
 inline constexpr unsigned bells = 2;
 inline constexpr unsigned bell_levels = 2;
 inline constexpr std::size_t words_size = 64;
@@ -45,7 +45,7 @@ enum class wait_kind : std::uint8_t { nothing, parked, relaxed };
 struct process {
   flow stack;
   op pending{};
-  enum class role : std::uint8_t { task, interrupt } kind = role::task;
+  enum class role : std::uint8_t { task, interrupt, buffer } kind = role::task;
   bool alive = false;  ///< has a flow (an idle interrupt level has none)
   bool ended = false;  ///< a task that has returned
   bool service = false;
@@ -84,7 +84,21 @@ struct process {
   unsigned loop_count = 0;
 };
 
+/// A store that its own CPU sees, and nobody else yet (TSO).
+struct buffered_store {
+  std::uintptr_t address;
+  std::uintptr_t pc;
+  std::uint64_t value;
+  clock published;  ///< what a load that reads it acquires
+  clock before;     ///< dependence: what precedes it on its own CPU
+  std::uint8_t size;
+};
+
 struct cpu {
+  static constexpr unsigned max_buffered = 8;
+  std::uint8_t first_buffered = 0;  ///< of a ring in `machine::buffered`
+  std::uint8_t buffered = 0;
+  process_id buffer = no_process;             ///< the process that drains it
   process_id stack[bells * bell_levels + 1];  ///< interrupts, outermost first
   unsigned depth = 0;
   process_id current = no_process;  ///< the task
@@ -143,7 +157,15 @@ class machine {
   void atomic_loaded(std::uintptr_t address, int order) noexcept;
   void atomic_stored(std::uintptr_t address, int order) noexcept;
   void atomic_modified(std::uintptr_t address, int order) noexcept;
-  void fence(int order) noexcept;
+  void fence(int order, std::uintptr_t pc) noexcept;
+  /// TSO: true if the store waits in the CPU's buffer now.
+  bool buffer_store(std::uintptr_t address, std::size_t size, std::uint64_t value, int order,
+                    std::uintptr_t pc) noexcept;
+  /// TSO: true if the own CPU's buffer has the newest value.
+  bool forward_load(std::uintptr_t address, std::size_t size, std::uint64_t& value,
+                    std::uintptr_t pc) noexcept;
+  /// TSO: waits until the own CPU's buffer is empty.
+  void drain(std::uintptr_t pc) noexcept;
   /// An atomic load returned `value`: the same again and again is a loop that waits.
   void loaded_value(std::uintptr_t pc, std::uint64_t value) noexcept;
 
@@ -162,7 +184,7 @@ class machine {
   void context_enter(std::uint32_t bits) noexcept;
   void context_exit(std::uint32_t bits) noexcept;
   void set_irqs_off(bool off) noexcept;
-  void heavy_barrier() noexcept;
+  void heavy_barrier(std::uintptr_t pc) noexcept;
 
   // --- locks that the machine itself knows (pthread mutexes, guards of statics) ---
   void lock(std::uint64_t object, std::uintptr_t pc) noexcept;
@@ -176,6 +198,8 @@ class machine {
 
   // --- the search's questions ---
   [[nodiscard]] process_set enabled() noexcept;
+  /// TSO: an operation that waits for the CPU's store buffer.
+  [[nodiscard]] bool drains(const op& o) const noexcept;
   /// `p` and `q` stand on one CPU, so that they cannot take turns at will.
   [[nodiscard]] bool same_cpu(process_id p, process_id q) const noexcept {
     return processes[p].cpu == processes[q].cpu;
@@ -197,13 +221,15 @@ class machine {
   process processes[max_processes];
   unsigned process_count = 0;
   cpu cpus[max_all_cpus];
-  unsigned cpu_count = 0;  ///< with those of service tasks
+  buffered_store stores[max_cpus + 8][cpu::max_buffered];  ///< of each CPU
+  unsigned cpu_count = 0;                                  ///< with those of service tasks
   unsigned user_cpus = 1;
   unsigned task_count = 0;
   unsigned user_tasks = 0;
   preemption model = preemption::full;
   bool full_granularity = false;
   bool every_access = false;
+  bool tso = false;
   std::uint32_t stamp = 0;
   std::uint32_t accesses = 0;  ///< ordinal of the last one
   std::uint32_t parks = 0;
@@ -260,6 +286,7 @@ class machine {
   void become(process_id p) noexcept;
   void commit() noexcept;
   void begin_interrupt(process_id p) noexcept;
+  void flush(process_id buffer) noexcept;
   void serve_interrupt(process& p) noexcept;
   static void flow_main(boost::context::detail::transfer_t came);
   bool pass_deadline(bool watchdogs) noexcept;

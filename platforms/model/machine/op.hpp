@@ -23,7 +23,9 @@ enum class op_kind : std::uint8_t {
   unlock,
   relax,    ///< a spinning flow waits for a change
   yield,    ///< the task offers its CPU
-  resched,  ///< might_sleep, where preemption is voluntary
+  resched,    ///< might_sleep, where preemption is voluntary
+  drain,      ///< waits for the store buffer of its CPU
+  drain_all,  ///< for those of all CPUs
 };
 
 /// One object, and how it is used. Objects that are no memory have addresses of their own kind (see `object`).

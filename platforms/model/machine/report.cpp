@@ -40,6 +40,8 @@ const char* name(op_kind kind) noexcept {
     case op_kind::unlock: return "unlock";
     case op_kind::relax: return "spins";
     case op_kind::yield: return "yields";
+    case op_kind::drain: return "barrier";
+    case op_kind::drain_all: return "barrier on all cpus";
     case op_kind::resched: return "may sleep";
   }
   return "?";

@@ -159,10 +159,9 @@ process_id search::choose_new(process_set enabled) noexcept {
   if (reduce) {
     for (unsigned i = 0; i < m.cpu_count; ++i) {
       const cpu& c = m.cpus[i];
-      if (c.depth == 0 && (c.must_take != 0 || m.may_be_replaced(c)))
-        n.replaceable |= static_cast<std::uint16_t>(1u << i);
+      if (c.depth == 0 && (c.must_take != 0 || m.may_be_replaced(c))) n.replaceable |= 1u << i;
       for (int bell = 0; bell < 2; ++bell) {
-        if (m.interruptible(c, bell)) n.interruptible[bell] |= static_cast<std::uint16_t>(1u << i);
+        if (m.interruptible(c, bell)) n.interruptible[bell] |= 1u << i;
       }
     }
   }
@@ -257,6 +256,16 @@ void search::conflicts_of(process_id p, const op& o) noexcept {
       reverse(self.woken_by, p, self.before);
     self.before.join(waker.before, m.process_count);
     return;
+  }
+  // What it had to wait for: its CPU's store buffer (TSO).
+  if (o.kind == op_kind::drain_all) {
+    for (unsigned i = 0; i < m.cpu_count; ++i) {
+      if (m.cpus[i].buffer != no_process)
+        self.before.join(m.processes[m.cpus[i].buffer].before, m.process_count);
+    }
+  } else if (self.kind != process::role::buffer && m.drains(o) &&
+             m.cpus[self.cpu].buffer != no_process) {
+    self.before.join(m.processes[m.cpus[self.cpu].buffer].before, m.process_count);
   }
   conflicting_count_ = 0;
   for (const footprint* f : {&o.what, &o.also}) {
@@ -363,6 +372,7 @@ bool search::open_to(std::uint32_t k, process_id q) const noexcept {
   const node& n = path_[k];
   if ((n.enabled & just(q)) != 0) return true;
   const process& p = m.processes[q];
+  if (p.kind == process::role::buffer) return true;
   if (p.kind == process::role::task) return (n.replaceable >> p.cpu & 1) != 0;
   return (n.interruptible[p.bell] >> p.cpu & 1) != 0;
 }

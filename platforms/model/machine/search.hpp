@@ -82,8 +82,8 @@ class search {
     process_set enabled, todo, done, sleep;
     std::uint64_t fingerprint;  ///< of the chosen step; 0: not taken yet
     std::uint32_t blocks;       ///< list of block steps
-    std::uint16_t replaceable;  ///< CPUs whose task may be replaced
-    std::uint16_t interruptible[2];
+    std::uint32_t replaceable;  ///< CPUs whose task may be replaced
+    std::uint32_t interruptible[2];
     process_id chosen;
   };
   /// A step of a block that began at a node.

@@ -105,7 +105,7 @@ EXPORT void* __tsan_memset(void* to, int value, std::size_t size) {
 
 EXPORT void __tsan_atomic_thread_fence(int order) {
   if (m.running) {
-    m.fence(order);
+    m.fence(order, CALLER);
   } else {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
   }
@@ -118,6 +118,10 @@ template <class T>
 T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
   if (!m.running) return __atomic_load_n(p, __ATOMIC_SEQ_CST);
   const auto address = reinterpret_cast<std::uintptr_t>(p);
+  if constexpr (sizeof(T) <= sizeof(std::uint64_t)) {
+    if (std::uint64_t newest; m.forward_load(address, sizeof(T), newest, pc))
+      return static_cast<T>(newest);
+  }
   m.atomic_access(op_kind::read, address, sizeof(T), order, pc);
   const T value = *p;
   m.atomic_loaded(address, order);
@@ -132,6 +136,9 @@ void store(volatile T* p, T value, int order, std::uintptr_t pc) noexcept {
     return;
   }
   const auto address = reinterpret_cast<std::uintptr_t>(p);
+  if constexpr (sizeof(T) <= sizeof(std::uint64_t)) {
+    if (m.buffer_store(address, sizeof(T), static_cast<std::uint64_t>(value), order, pc)) return;
+  }
   m.atomic_access(op_kind::write, address, sizeof(T), order, pc);
   *p = value;
   m.atomic_stored(address, order);

@@ -127,6 +127,7 @@ struct interlock_machine_options {
   unsigned cpus;        /* 1 to 8 */
   unsigned preemption;  /* 0 none, 1 voluntary, 2 full */
   unsigned granularity; /* 0 user, 1 full */
+  unsigned memory;      /* 0 sequentially consistent, 1 TSO: store buffers of atomics */
   unsigned points;      /* 0 synchronisation only, 1 every access */
   unsigned
       strategy; /* 0 portfolio, 1 exhaustive, 2 enumerate (no reduction), 3 random, 4 pct, 5 pos */
