@@ -126,10 +126,7 @@ void machine::report_race(const access_record& old, std::uintptr_t address, std:
 void machine::plain_access(std::uintptr_t address, std::size_t size, bool writes, bool is_volatile,
                            std::uintptr_t pc) noexcept {
   if (is_bookkeeping(address) || size == 0) return;
-  if (tso) {
-    std::uint64_t newest;
-    if (forward_load(address, size, newest, pc)) drain(pc);  // the program reads memory itself
-  }
+  if (is_buffered(address, size, true)) drain(pc);  // the program reads memory itself
   check_heap(address, size, writes, pc);
   bool is_point = is_volatile;
   if (every_access && !is_point) {
@@ -158,14 +155,15 @@ void machine::atomic_access(op_kind kind, std::uintptr_t address, std::size_t si
                             std::uintptr_t pc) noexcept {
   if (is_bookkeeping(address)) return;
   const bool writes = kind != op_kind::read;
+  if (is_buffered(address, size, false)) drain(pc);  // a part of it
   check_heap(address, size, writes, pc);
-  point({kind,
-         static_cast<std::uint8_t>(order),
-         false,
-         false,
-         pc,
-         {address, static_cast<std::uint32_t>(size), writes},
-         {0, 0, false}});
+  op o{kind,         static_cast<std::uint8_t>(order),
+       false,        false,
+       pc,           {address, static_cast<std::uint32_t>(size), writes},
+       {0, 0, false}};
+  if (tso && is_shared(me().cpu))
+    o.also = {view_address(me().cpu, address), static_cast<std::uint32_t>(size), writes};
+  point(o);
   check_heap(address, size, writes, pc);
   if (writes) save_old(address, size);
   check_race(address, size, writes, true, false, pc);

@@ -62,7 +62,7 @@ struct exploration {
     std::uint64_t count = 0;
     while (true) {
       if (!strategy.prepare()) {
-        result.complete = how == method::exhaustive || how == method::enumerate;
+        result.complete = how == method::enumerate || (how == method::exhaustive && !m.approximate);
         return true;
       }
       run_one();
@@ -276,7 +276,7 @@ void interlock_machine_explore(const interlock_machine_options* options, void (*
   m.every_access = options->points != 0;
   m.tso = options->memory != 0;
   m.max_steps = options->steps != 0 ? options->steps : default_steps;
-  m.learned = false;
+  m.learned = m.approximate = false;
   m.watched_ordinal = 0;
   m.locations.forget_all();
   m.image.remember();

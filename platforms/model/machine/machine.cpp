@@ -93,6 +93,15 @@ std::uint64_t machine::spawn(void (*entry)(void*), void* argument, const char* n
   return id + 1u;
 }
 
+bool machine::is_shared(unsigned cpu) const noexcept {
+  if (entries[0] != nullptr || entries[1] != nullptr) return true;  // an interrupt may come yet
+  unsigned found = 0;
+  for (unsigned i = 0; i < process_count; ++i) {
+    if (processes[i].cpu == cpu && ++found > 1) return true;
+  }
+  return false;
+}
+
 bool machine::may_be_replaced(const cpu& c) noexcept {
   if (c.current == no_process) return true;
   const process& t = processes[c.current];
@@ -508,6 +517,18 @@ bool machine::buffer_store(std::uintptr_t address, std::size_t size, std::uint64
     cpus[p.cpu].buffer = id;
   }
   check_heap(address, size, true, pc);
+  if (is_shared(p.cpu)) {
+    // The other flows of this CPU see it from now on. The reduction is not exact for such CPUs.
+    approximate = true;
+    point({op_kind::write,
+           __ATOMIC_RELAXED,
+           false,
+           false,
+           pc,
+           {view_address(p.cpu, address), static_cast<std::uint32_t>(size), true},
+           {0, 0, false}});
+    if (my_cpu().buffered == cpu::max_buffered) drain(pc);
+  }
   save_old(address, size);
   check_race(address, size, true, true, false, pc);
   buffered_store& s = stores[p.cpu][(c.first_buffered + c.buffered) % cpu::max_buffered];
@@ -553,19 +574,26 @@ void machine::flush(process_id buffer) noexcept {
   running = was_running;
 }
 
-bool machine::forward_load(std::uintptr_t address, std::size_t size, std::uint64_t& value,
-                           std::uintptr_t pc) noexcept {
+bool machine::forward_load(std::uintptr_t address, std::size_t size,
+                           std::uint64_t& value) noexcept {
   if (!tso || me().cpu >= max_cpus + 8) return false;
   const cpu& c = my_cpu();
   for (unsigned i = c.buffered; i > 0; --i) {
     const buffered_store& s = stores[me().cpu][(c.first_buffered + i - 1) % cpu::max_buffered];
+    if (s.address != address || s.size != size) continue;
+    value = s.value;
+    return true;
+  }
+  return false;
+}
+
+bool machine::is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept {
+  if (!tso || me().cpu >= max_cpus + 8) return false;
+  const cpu& c = my_cpu();
+  for (unsigned i = 0; i < c.buffered; ++i) {
+    const buffered_store& s = stores[me().cpu][(c.first_buffered + i) % cpu::max_buffered];
     if (s.address >= address + size || address >= s.address + s.size) continue;
-    if (s.address == address && s.size == size) {
-      value = s.value;
-      return true;
-    }
-    drain(pc);  // a part of it: the machine waits until memory has it
-    return false;
+    if (also_whole || s.address != address || s.size != size) return true;
   }
   return false;
 }

@@ -162,8 +162,9 @@ class machine {
   bool buffer_store(std::uintptr_t address, std::size_t size, std::uint64_t value, int order,
                     std::uintptr_t pc) noexcept;
   /// TSO: true if the own CPU's buffer has the newest value.
-  bool forward_load(std::uintptr_t address, std::size_t size, std::uint64_t& value,
-                    std::uintptr_t pc) noexcept;
+  bool forward_load(std::uintptr_t address, std::size_t size, std::uint64_t& value) noexcept;
+  /// TSO: the own CPU's buffer holds some of it; `also_whole`: or exactly it.
+  bool is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept;
   /// TSO: waits until the own CPU's buffer is empty.
   void drain(std::uintptr_t pc) noexcept;
   /// An atomic load returned `value`: the same again and again is a loop that waits.
@@ -200,6 +201,8 @@ class machine {
   [[nodiscard]] process_set enabled() noexcept;
   /// TSO: an operation that waits for the CPU's store buffer.
   [[nodiscard]] bool drains(const op& o) const noexcept;
+  /// More than one flow runs on the CPU, or may.
+  [[nodiscard]] bool is_shared(unsigned cpu) const noexcept;
   /// `p` and `q` stand on one CPU, so that they cannot take turns at will.
   [[nodiscard]] bool same_cpu(process_id p, process_id q) const noexcept {
     return processes[p].cpu == processes[q].cpu;
@@ -238,8 +241,10 @@ class machine {
   unsigned idle_rounds = 0;  ///< in which only time passed, for those that spin
   std::uint64_t steps = 0;
   std::uint64_t max_steps = 0;
-  bool abandoned = false;        ///< by the search: it equals another execution
-  bool learned = false;          ///< a granule turned out to be shared that had no points before
+  bool approximate =
+      false;               ///< in this exploration: exhaustive search may have missed an execution
+  bool abandoned = false;  ///< by the search: it equals another execution
+  bool learned = false;    ///< a granule turned out to be shared that had no points before
   process_id last = no_process;  ///< who took the last step
 
   location_table locations;

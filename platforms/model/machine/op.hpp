@@ -21,8 +21,8 @@ enum class op_kind : std::uint8_t {
   exit,
   lock,  ///< blocks while somebody holds it
   unlock,
-  relax,    ///< a spinning flow waits for a change
-  yield,    ///< the task offers its CPU
+  relax,      ///< a spinning flow waits for a change
+  yield,      ///< the task offers its CPU
   resched,    ///< might_sleep, where preemption is voluntary
   drain,      ///< waits for the store buffer of its CPU
   drain_all,  ///< for those of all CPUs
@@ -54,6 +54,12 @@ enum class object : std::uint8_t {
   lock = 0x84,
   guard = 0x85
 };
+
+/// What a CPU itself sees at an address while its store buffer holds a newer value than memory (TSO).
+constexpr std::uint64_t view_address(unsigned cpu, std::uint64_t address) noexcept {
+  constexpr std::uint64_t first_view = 0x90;
+  return ((first_view + cpu) << 56) | (address & 0x00ff'ffff'ffff'ffffu);
+}
 
 constexpr std::uint64_t object_address(object kind, std::uint64_t what) noexcept {
   return (static_cast<std::uint64_t>(kind) << 56) | (what & 0x00ff'ffff'ffff'ffffu);

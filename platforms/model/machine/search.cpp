@@ -461,14 +461,7 @@ bool search::add_one_of(node& n, process_id preferred, process_set ordered,
 
 // --- sleeping ---
 
-bool search::cpu_is_shared(unsigned cpu) const noexcept {
-  if (m.entries[0] != nullptr || m.entries[1] != nullptr) return true;  // an interrupt may come yet
-  unsigned found = 0;
-  for (unsigned i = 0; i < m.process_count; ++i) {
-    if (m.processes[i].cpu == cpu && ++found > 1) return true;
-  }
-  return false;
-}
+bool search::cpu_is_shared(unsigned cpu) const noexcept { return m.is_shared(cpu); }
 
 bool search::stays_asleep(process_id q, process_id p, const op& o) const noexcept {
   if (q == p || dependent(m.processes[q].pending, o)) return false;

@@ -118,11 +118,11 @@ template <class T>
 T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
   if (!m.running) return __atomic_load_n(p, __ATOMIC_SEQ_CST);
   const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::read, address, sizeof(T), order, pc);
   if constexpr (sizeof(T) <= sizeof(std::uint64_t)) {
-    if (std::uint64_t newest; m.forward_load(address, sizeof(T), newest, pc))
+    if (std::uint64_t newest; m.forward_load(address, sizeof(T), newest))
       return static_cast<T>(newest);
   }
-  m.atomic_access(op_kind::read, address, sizeof(T), order, pc);
   const T value = *p;
   m.atomic_loaded(address, order);
   m.loaded_value(pc, static_cast<std::uint64_t>(value));
