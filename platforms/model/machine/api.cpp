@@ -34,8 +34,8 @@ unsigned char* task_words() noexcept {
   cpu& c = m.my_cpu();
   if (c.current == no_process) return c.idle_words;
   process& halted = m.processes[c.current];
-  const bool away =
-      halted.ended || halted.pending.kind == op_kind::wake || halted.pending.kind == op_kind::join;
+  const bool sleeps = halted.pending.kind == op_kind::wake || halted.pending.kind == op_kind::join;
+  const bool away = halted.ended || (sleeps && halted.preempt == 0);
   return away ? c.idle_words : halted.words;
 }
 

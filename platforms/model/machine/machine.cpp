@@ -106,10 +106,11 @@ bool machine::may_be_replaced(const cpu& c) noexcept {
   if (c.current == no_process) return true;
   const process& t = processes[c.current];
   if (t.ended) return true;
+  const bool atomic = t.preempt != 0 || c.irqs_off || c.interrupts != 0;
   switch (t.pending.kind) {
-    case op_kind::wake:
+    case op_kind::wake:  // a contended spinlock sleeps with preemption off: it keeps its CPU
     case op_kind::join:
-    case op_kind::yield: return true;
+    case op_kind::yield: return !atomic;
     case op_kind::resched:
       if (model != preemption::none) return true;
       break;
@@ -117,7 +118,7 @@ bool machine::may_be_replaced(const cpu& c) noexcept {
       return true;
     default: break;
   }
-  return model == preemption::full && t.preempt == 0 && !c.irqs_off && c.interrupts == 0;
+  return model == preemption::full && !atomic;
 }
 
 bool machine::deliverable(const cpu& c, const process& p) const noexcept {
