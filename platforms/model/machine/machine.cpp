@@ -274,7 +274,6 @@ void machine::serve_interrupt(process& p) noexcept {
   p.alive = false;
   p.pending = object_op(op_kind::deliver, object::interrupt, interrupt_object(p.cpu, p.bell), 0);
   p.spun_count = 0;
-  strategy->interrupt_ended(id);
 }
 
 void machine::flow_main(boost::context::detail::transfer_t came) {

@@ -36,11 +36,7 @@ bool has(const clock& c, process_id p, std::uint32_t step) noexcept { return c.a
 
 }  // namespace
 
-search::search() noexcept
-    : choices{max_events},
-      events{max_events},
-      path_{max_events},
-      block_steps_{std::size_t{1} << 24} {}
+search::search() noexcept : choices{max_events}, events{max_events}, path_{max_events} {}
 
 void search::begin(method how, std::uint64_t seed, unsigned depth) noexcept {
   how_ = how;
@@ -52,9 +48,6 @@ void search::begin(method how, std::uint64_t seed, unsigned depth) noexcept {
 
 void search::restart() noexcept {
   path_.clear();
-  block_steps_.clear();
-  block_steps_.grow();  // 0: none
-  free_block_ = 0;
   executions_ = 0;
 }
 
@@ -69,7 +62,6 @@ bool search::prepare() noexcept {
   choices.clear();
   events.clear();
   asleep_ = 0;
-  open_count_ = 0;
   diverged_ = false;
   const bool first = executions_++ == 0;
   switch (how_) {
@@ -86,7 +78,6 @@ bool search::prepare() noexcept {
           n.fingerprint = 0;
           return true;
         }
-        free_blocks(n);
         path_.resize_down(path_.size() - 1);
       }
       return false;
@@ -111,7 +102,6 @@ process_id search::choose(process_set enabled) noexcept {
   if (choices.full()) m.fail(failure_kind::limit, "an execution of too many steps");
   const std::size_t depth = choices.size();
   process_id p = no_process;
-  if (open_count_ != 0) close_blocks();
   switch (how_) {
     case method::replay:
       p = depth < replayed_count_ ? replayed_[depth] : lowest(enabled);
@@ -155,7 +145,7 @@ process_id search::choose_new(process_set enabled) noexcept {
   const process_id p = stays ? m.last : lowest(candidates);
   if (path_.full()) m.fail(failure_kind::limit, "an execution of too many steps");
   node& n = path_.grow();
-  n = {enabled, reduce ? just(p) : enabled, 0, reduce ? asleep_ : 0, 0, 0, 0, {0, 0}, p};
+  n = {enabled, reduce ? just(p) : enabled, 0, reduce ? asleep_ : 0, 0, 0, {0, 0}, p};
   if (reduce) {
     for (unsigned i = 0; i < m.cpu_count; ++i) {
       const cpu& c = m.cpus[i];
@@ -242,7 +232,6 @@ void search::step(process_id p, const op& o) noexcept {
   e.cpu = self.cpu;
   e.before = self.before;
   go_to_sleep(depth, p, o);
-  extend_blocks(depth, p, o);
 }
 
 /// Finds the earlier steps on which this one depends, newest first, reverses those that did not have to come first, and
@@ -461,96 +450,21 @@ bool search::add_one_of(node& n, process_id preferred, process_set ordered,
 
 // --- sleeping ---
 
-bool search::cpu_is_shared(unsigned cpu) const noexcept { return m.is_shared(cpu); }
+bool search::cpu_is_shared(unsigned cpu) noexcept { return m.is_shared(cpu); }
 
-bool search::stays_asleep(process_id q, process_id p, const op& o) const noexcept {
-  if (q == p || dependent(m.processes[q].pending, o)) return false;
-  if (!m.same_cpu(p, q)) return true;
-  const node& n = path_[sleep_origin_[q]];
-  for (std::uint32_t i = n.blocks; i != 0; i = block_steps_[i].next) {
-    const block_step& b = block_steps_[i];
-    if (b.by == q && (conflict(b.what, o.what) || conflict(b.what, o.also))) return false;
-  }
-  return true;
+/// R2. What a process slept with is its next step; on its own CPU the rest of its block would count too, and that is not known yet.
+bool search::stays_asleep(process_id q, process_id p, const op& o) noexcept {
+  return q != p && !m.same_cpu(p, q) && !dependent(m.processes[q].pending, o);
 }
 
 void search::go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcept {
   const node& n = path_[depth];
-  for (process_set left = n.done & ~n.sleep; left != 0; left &= left - 1)
-    sleep_origin_[lowest(left)] = depth;
   process_set next = 0;
   for (process_set left = n.done | n.sleep; left != 0; left &= left - 1) {
     const process_id q = lowest(left);
     if (stays_asleep(q, p, o)) next |= just(q);
   }
   asleep_ = next;
-}
-
-void search::free_blocks(node& n) noexcept {
-  while (n.blocks != 0) {
-    const std::uint32_t i = n.blocks;
-    n.blocks = block_steps_[i].next;
-    block_steps_[i].next = free_block_;
-    free_block_ = i;
-  }
-}
-
-void search::add_block_step(node& n, process_id by, const footprint& f) noexcept {
-  if (f.size == 0) return;
-  for (std::uint32_t i = n.blocks; i != 0; i = block_steps_[i].next) {
-    const block_step& b = block_steps_[i];
-    if (b.by == by && b.what.address == f.address && b.what.size == f.size &&
-        (b.what.writes || !f.writes))
-      return;
-  }
-  std::uint32_t i = free_block_;
-  if (i != 0) {
-    free_block_ = block_steps_[i].next;
-  } else {
-    if (block_steps_.full())
-      m.fail(failure_kind::limit, "the exhaustive search needs too much memory");
-    block_steps_.grow();
-    i = static_cast<std::uint32_t>(block_steps_.size() - 1);
-  }
-  block_steps_[i] = {f, by, n.blocks};
-  n.blocks = i;
-}
-
-/// Closes the blocks after which something else may happen on their CPU now.
-void search::close_blocks() noexcept {
-  unsigned kept = 0;
-  for (unsigned i = 0; i < open_count_; ++i) {
-    const process& owner = m.processes[open_[i].by];
-    const cpu& c = m.cpus[owner.cpu];
-    const bool closed = owner.kind == process::role::task && c.depth == 0 && c.must_take == 0 &&
-                        !c.irqs_off && m.may_be_replaced(c);
-    if (!closed) open_[kept++] = open_[i];
-  }
-  open_count_ = kept;
-}
-
-void search::interrupt_ended(process_id p) noexcept {
-  unsigned kept = 0;
-  for (unsigned i = 0; i < open_count_; ++i) {
-    if (open_[i].by != p) open_[kept++] = open_[i];
-  }
-  open_count_ = kept;
-}
-
-/// Every block that is open on the CPU gains this step.
-void search::extend_blocks(std::uint32_t depth, process_id p, const op& o) noexcept {
-  const unsigned here = m.processes[p].cpu;
-  if (!cpu_is_shared(here)) return;
-  if (open_count_ == max_open) {
-    m.fail(failure_kind::limit, "too long a stretch without preemption for the exhaustive search");
-  }
-  open_[open_count_++] = {depth, p};
-  for (unsigned i = 0; i < open_count_; ++i) {
-    if (m.processes[open_[i].by].cpu != here) continue;
-    node& n = path_[open_[i].at];
-    add_block_step(n, open_[i].by, o.what);
-    add_block_step(n, open_[i].by, o.also);
-  }
 }
 
 }  // namespace interlock::machine

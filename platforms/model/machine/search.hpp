@@ -11,8 +11,7 @@
 /// of its until its CPU may do something else.
 ///   R1. A race is reversed at the last state in which the second process, or one that its step needs, could go on:
 ///       where the first step's block begins, or before what kept the second from running.
-///   R2. A sleeping process is woken by a step on its own CPU that depends on any step of the block that it slept with, by a step
-///       elsewhere only if that depends on its first one.
+///   R2. A sleeping process is woken by every step on its own CPU: what its block would go on to do is not known when it goes to sleep.
 
 #include <cstdint>
 
@@ -65,7 +64,6 @@ class search {
 
   process_id choose(process_set enabled) noexcept;
   void step(process_id p, const op& o) noexcept;
-  void interrupt_ended(process_id p) noexcept;
   [[nodiscard]] std::uint32_t steps_taken() const noexcept {
     return static_cast<std::uint32_t>(events.size());
   }
@@ -81,23 +79,10 @@ class search {
   struct node {
     process_set enabled, todo, done, sleep;
     std::uint64_t fingerprint;  ///< of the chosen step; 0: not taken yet
-    std::uint32_t blocks;       ///< list of block steps
     std::uint32_t replaceable;  ///< CPUs whose task may be replaced
     std::uint32_t interruptible[2];
     process_id chosen;
   };
-  /// A step of a block that began at a node.
-  struct block_step {
-    footprint what;
-    process_id by;  ///< whose block
-    std::uint32_t next;
-  };
-  struct open_block {
-    std::uint32_t at;
-    process_id by;
-  };
-  static constexpr unsigned max_open = 256;
-
   process_id choose_new(process_set enabled) noexcept;
   process_id choose_at_random(process_set enabled) noexcept;
   process_id choose_by_priority(process_set enabled) noexcept;
@@ -112,22 +97,13 @@ class search {
                                      const std::uint32_t* postponed, bool in_order,
                                      bool only_past) const noexcept;
   void go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcept;
-  [[nodiscard]] bool stays_asleep(process_id q, process_id p, const op& o) const noexcept;
-  void close_blocks() noexcept;
-  void extend_blocks(std::uint32_t depth, process_id p, const op& o) noexcept;
-  void add_block_step(node& n, process_id by, const footprint& f) noexcept;
-  void free_blocks(node& n) noexcept;
-  [[nodiscard]] bool cpu_is_shared(unsigned cpu) const noexcept;
+  [[nodiscard]] static bool stays_asleep(process_id q, process_id p, const op& o) noexcept;
+  [[nodiscard]] static bool cpu_is_shared(unsigned cpu) noexcept;
 
   method how_ = method::exhaustive;
   random_source random_;
   pool<node> path_;
-  pool<block_step> block_steps_;
-  std::uint32_t free_block_ = 0;
   process_set asleep_ = 0;
-  std::uint32_t sleep_origin_[max_processes] = {};
-  open_block open_[max_open] = {};
-  unsigned open_count_ = 0;
   std::uint32_t conflicting_[4096] = {};
   unsigned conflicting_count_ = 0;
   // samplers
