@@ -60,6 +60,8 @@ struct options {
   std::chrono::nanoseconds time = std::chrono::seconds{10};  ///< at most; 0: no limit
   std::uint64_t steps = 20'000;  ///< of one execution; more is a failure
   const char* replay = nullptr;  ///< the token of a failure: that execution alone
+  const char* name =
+      nullptr;  ///< in reports; null: the test's (interlock/model/gtest.hpp), else a number
 };
 
 /// What came out. Copyable.
@@ -117,6 +119,7 @@ template <class F>
   o.nanoseconds = static_cast<std::uint64_t>(how.time.count());
   o.steps = how.steps;
   o.replay = how.replay;
+  o.name = how.name;
   interlock_machine_result result;
   using callable = std::remove_reference_t<F>;
   interlock_machine_explore(

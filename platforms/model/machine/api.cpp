@@ -99,9 +99,10 @@ void interlock_machine_hold(bool held) {
   if (m.running) m.my_cpu().held = held;
 }
 
-void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, uint64_t,
+void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, uint64_t b,
                                 uint64_t) {
   if (!m.running) return;
+  if (marks_kept) keep_mark(event, a, b, CALLER);
   switch (event) {
     case interlock_machine_irqs_off: m.set_irqs_off(true); break;
     case interlock_machine_irqs_on: m.set_irqs_off(false); break;

@@ -141,6 +141,8 @@ struct interlock_machine_options {
       void*
           context); /* called at the end of each complete execution, in the host: to collect final states */
   void* state_context;
+  const char*
+      name; /* in what is written of it; null: as `interlock_machine_name_explorations` says, else its number */
 };
 
 struct interlock_machine_result {
@@ -154,7 +156,11 @@ struct interlock_machine_result {
   char* token; /* replays it */
 };
 
-/* Runs `function(argument)` as the first task of each execution. Not reentrant. Context: the host. */
+/* Who knows the names of explorations that have none of their own: called in the host, may return null. */
+INTERLOCK_MACHINE_API void interlock_machine_name_explorations(const char* (*name)(void));
+
+/* Runs `function(argument)` as the first task of each execution. Not reentrant. Context: the host.
+ * INTERLOCK_EXPLORE goes before the options; INTERLOCK_EXPLORE_LOG, _HTML, _PROGRESS: see docs/model.md. */
 INTERLOCK_MACHINE_API void interlock_machine_explore(
     const struct interlock_machine_options* options, void (*function)(void*), void* argument,
     struct interlock_machine_result* result);
