@@ -11,7 +11,9 @@
 #include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "interlock_platform/machine.h"
 
@@ -31,23 +33,51 @@ inline const bool names_explorations = (interlock_machine_name_explorations(test
 
 }  // namespace detail
 
-/// As long as it lives, failures inside of executions are the execution's; those outside stay GoogleTest's.
+/// As long as it lives, failures inside of executions are the execution's; those outside are GoogleTest's when it ends.
 /// Context: outside of executions.
-class expectations : private testing::ScopedFakeTestPartResultReporter {
+class expectations {
  public:
-  expectations()
-      : testing::ScopedFakeTestPartResultReporter{INTERCEPT_ALL_THREADS, nullptr},
-        former_{nullptr} {}
+  expectations() {
+    // What GoogleTest keeps per thread is made now: memory of an execution would not outlive it.
+    testing::TestPartResultArray none;
+    testing::ScopedFakeTestPartResultReporter made{
+        testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &none};
+    const testing::ScopedTrace trace{__FILE__, __LINE__, ""};
+    reporter_.emplace(outside_);
+  }
+  ~expectations() {
+    reporter_.reset();
+    for (const testing::TestPartResult& result : outside_) {
+      GTEST_MESSAGE_AT_(result.file_name() != nullptr ? result.file_name() : "?",
+                        result.line_number(), result.message(), result.type());
+    }
+  }
+  expectations(const expectations&) = delete;
+  expectations& operator=(const expectations&) = delete;
 
  private:
-  void ReportTestPartResult(const testing::TestPartResult& result) override {
-    if (!result.failed()) return;
-    std::string text = "BUG: expectation failed at ";
-    text += result.file_name() != nullptr ? result.file_name() : "?";
-    text += ':' + std::to_string(result.line_number()) + '\n' + result.message();
-    interlock_machine_fail(text.c_str());
-  }
-  void* former_;
+  class reporter : private testing::ScopedFakeTestPartResultReporter {
+   public:
+    explicit reporter(std::vector<testing::TestPartResult>& outside)
+        : testing::ScopedFakeTestPartResultReporter{INTERCEPT_ALL_THREADS, nullptr},
+          outside_{outside} {}
+
+   private:
+    void ReportTestPartResult(const testing::TestPartResult& result) override {
+      if (!interlock_machine_in_execution()) {
+        outside_.push_back(result);
+      } else if (result.failed()) {
+        std::string text = "BUG: expectation failed at ";
+        text += result.file_name() != nullptr ? result.file_name() : "?";
+        text += ':' + std::to_string(result.line_number()) + '\n' + result.message();
+        interlock_machine_fail(text.c_str());
+      }
+    }
+    std::vector<testing::TestPartResult>& outside_;
+  };
+
+  std::vector<testing::TestPartResult> outside_;
+  std::optional<reporter> reporter_;
 };
 
 }  // namespace interlock::model

@@ -249,8 +249,9 @@ struct exploration {
           first_text + "\n";
     }
     text += failure_report();
-    text += '\n' + note + "replay with: interlock replay " + program_path() + ' ' + token +
-            " --only '" + name + "'\n";
+    if (!note.empty()) text += '\n' + note;
+    result.command =
+        copy("interlock replay " + program_path() + ' ' + token + " --only '" + name + "'");
     result.text = copy(text);
     write_page(name, token, text);
     m.watched_ordinal = 0;
@@ -494,5 +495,6 @@ void interlock_machine_explore(const interlock_machine_options* asked, void (*fu
 void interlock_machine_result_free(interlock_machine_result* result) {
   std::free(result->text);
   std::free(result->token);
+  std::free(result->command);
   *result = {};
 }

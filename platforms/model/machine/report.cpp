@@ -22,7 +22,7 @@ std::string described(const place& p) {
   return p.file.empty() ? p.function : p.function + " (" + short_place(p) + ')';
 }
 
-/// Those that are not hidden, or all if that leaves none.
+/// Those that are not hidden.
 std::vector<place> frames(const std::uintptr_t* stack, std::size_t depth) {
   std::vector<place> all;
   for (std::size_t i = 0; i < depth; ++i) {
@@ -36,7 +36,7 @@ std::vector<place> frames(const std::uintptr_t* stack, std::size_t depth) {
                        shown.back().line == p.line && shown.back().function == p.function;
     if (!p.hidden && !again) shown.push_back(p);
   }
-  return shown.empty() ? all : shown;
+  return shown;
 }
 
 /// With the text of the innermost line, which is where it happened.
@@ -57,7 +57,7 @@ std::string describe_row(const row& r) {
   if (r.context == "softirq") text += " (softirq)";
   text += ": " + r.kind;
   if (!r.object.empty()) text += ' ' + r.object;
-  if (!r.where.function.empty()) text += "  " + short_place(r.where);
+  if (!r.where.function.empty() && !r.where.hidden) text += "  " + short_place(r.where);
   return text;
 }
 
@@ -138,7 +138,8 @@ std::string failure_report() {
   std::string text = m.failed == failure_kind::report ? m.console : m.failure_text;
   if (!text.empty() && text.back() != '\n') text += '\n';
   if (m.failure_depth != 0) {
-    text += "by " + std::string{m.processes[m.self].name} + ":\n";
+    text += "by " + std::string{m.processes[m.self].name} + " on cpu " +
+            std::to_string(m.processes[m.self].cpu) + ":\n";
     append_stack(text, m.failure_stack, m.failure_depth, "   ");
   }
   if (m.watched_depth != 0 && m.watched_process != no_process) {

@@ -22,11 +22,12 @@ struct place {
   std::string file;      ///< whole path
   int line = 0;
   bool hidden = false;  ///< of the machine, the C++ library, or what starts threads
+  bool library = false;  ///< of Interlock
 };
 
 /// Where a return address is: the innermost first, inlined callers behind it.
 std::vector<place> places_of(std::uintptr_t address);
-/// The innermost that is not hidden, or the innermost.
+/// The innermost of the program, else of Interlock, else the innermost.
 place place_of(std::uintptr_t address);
 /// "file:line", with the last part of the path; empty if unknown.
 std::string short_place(const place& where);

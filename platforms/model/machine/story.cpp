@@ -157,16 +157,12 @@ bool matters(const mark& of) {
 }
 
 place place_of_mark(const mark& k) {
-  place found = place_of(k.pc);
-  if (!found.hidden && found.file.find("/src/") == std::string::npos) return found;
+  const place found = place_of(k.pc);
+  if (!found.hidden && !found.library) return found;
   for (const std::uintptr_t pc : k.callers) {
     if (pc == 0) break;
-    for (const place& p : places_of(pc)) {
-      if (p.hidden || p.file.find("/src/") != std::string::npos ||
-          p.file.find("/include/interlock/") != std::string::npos)
-        continue;
-      return p;
-    }
+    const place caller = place_of(pc);
+    if (!caller.hidden && !caller.library) return caller;
   }
   return found;
 }

@@ -133,6 +133,39 @@ void call_site(Dwarf_Die& cu, Dwarf_Die& die, place& caller) {
   caller.line = static_cast<int>(line);
 }
 
+/// The innermost function or inlined call at `pc`, with those around it behind it. Local classes have functions too, which
+/// dwarf_getscopes does not look for.
+bool find_scopes(Dwarf_Die& die, Dwarf_Addr pc, std::vector<Dwarf_Die>& inner_first) {
+  Dwarf_Die child;
+  if (dwarf_child(&die, &child) != 0) return false;
+  do {
+    const bool here = dwarf_haspc(&child, pc) > 0;
+    switch (dwarf_tag(&child)) {
+      case DW_TAG_subprogram:
+      case DW_TAG_inlined_subroutine:
+      case DW_TAG_lexical_block:
+        // The abstract one may have local classes.
+        if (here || dwarf_tag(&child) == DW_TAG_subprogram ||
+            (dwarf_tag(&child) == DW_TAG_lexical_block && !dwarf_hasattr(&child, DW_AT_low_pc) &&
+             !dwarf_hasattr(&child, DW_AT_ranges))) {
+          if (find_scopes(child, pc, inner_first) || here) {
+            if (here) inner_first.push_back(child);
+            return true;
+          }
+        }
+        break;
+      case DW_TAG_namespace:
+      case DW_TAG_structure_type:
+      case DW_TAG_class_type:
+      case DW_TAG_union_type:
+        if (find_scopes(child, pc, inner_first)) return true;
+        break;
+      default: break;
+    }
+  } while (dwarf_siblingof(&child, &child) == 0);
+  return false;
+}
+
 std::vector<place> find_places(std::uintptr_t address) {
   std::vector<place> found;
   const Dwarf_Addr in_call = address - 1;  // a return address lies behind the call
@@ -148,26 +181,23 @@ std::vector<place> find_places(std::uintptr_t address) {
   next.function = demangled(dwfl_module_addrname(module, in_call));
   Dwarf_Addr bias = 0;
   Dwarf_Die* const cu = dwfl_module_addrdie(module, in_call, &bias);
-  Dwarf_Die* inner = nullptr;
-  Dwarf_Die* outer = nullptr;
-  if (cu != nullptr && dwarf_getscopes(cu, in_call - bias, &inner) > 0) {
-    const int count = dwarf_getscopes_die(&inner[0], &outer);
-    for (int i = 0; i < count; ++i) {
-      if (dwarf_tag(&outer[i]) != DW_TAG_inlined_subroutine) continue;
-      place inlined = next;
-      inlined.function = function_of(outer[i]);
-      found.push_back(inlined);
-      call_site(*cu, outer[i], next);
-    }
+  std::vector<Dwarf_Die> scopes;
+  if (cu != nullptr) find_scopes(*cu, in_call - bias, scopes);
+  for (Dwarf_Die& scope : scopes) {
+    if (dwarf_tag(&scope) != DW_TAG_inlined_subroutine) continue;
+    place inlined = next;
+    inlined.function = function_of(scope);
+    found.push_back(inlined);
+    call_site(*cu, scope, next);
   }
-  std::free(inner);
-  std::free(outer);
   found.push_back(next);
   const char* const module_name =
       dwfl_module_info(module, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
   const bool machine =
       module_name != nullptr && std::strstr(module_name, "libinterlock_machine") != nullptr;
   for (place& p : found) {
+    p.library = p.function.find("interlock::simulated::") != std::string::npos &&
+                p.function.find("{lambda(") == std::string::npos;
     p.function = shortened(p.function);
     p.hidden = machine || is_noise(p.function, p.file);
   }
@@ -186,6 +216,9 @@ std::vector<place> places_of(std::uintptr_t address) {
 
 place place_of(std::uintptr_t address) {
   const std::vector<place> all = places_of(address);
+  for (const place& p : all) {
+    if (!p.hidden && !p.library) return p;
+  }
   for (const place& p : all) {
     if (!p.hidden) return p;
   }

@@ -153,7 +153,8 @@ struct interlock_machine_result {
   uint64_t steps;
   uint64_t nanoseconds;
   char* text;  /* the report of the failure, or why nothing ran; freed by ..._result_free */
-  char* token; /* replays it */
+  char* token;   /* replays it */
+  char* command; /* the line of a shell that does */
 };
 
 /* Who knows the names of explorations that have none of their own: called in the host, may return null. */
