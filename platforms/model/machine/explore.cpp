@@ -436,6 +436,7 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
     e.run_one();
     passed = m.failed == failure_kind::none;
     if (passed) m.roll_back();
+    if (passed) std::fputs(replayed.note.c_str(), stderr);
   } else {
     switch (options.strategy) {
       case 1: passed = e.run(method::exhaustive, 0); break;
