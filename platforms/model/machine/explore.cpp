@@ -148,10 +148,7 @@ struct exploration {
   [[nodiscard]] choice_list last_choices() const {
     return {strategy.choices.begin(), strategy.choices.end()};
   }
-  static std::string_view first_line() {
-    const std::string_view text = m.failed == failure_kind::report ? m.console : m.failure_text;
-    return text.substr(0, text.find('\n'));
-  }
+  static std::string_view first_line() { return first_line_of(headline()); }
   static std::size_t switches(const choice_list& list) {
     std::size_t count = 0;
     for (std::size_t i = 1; i < list.size(); ++i) count += list[i] != list[i - 1] ? 1u : 0u;
@@ -221,7 +218,7 @@ struct exploration {
       return;
     }
     choice_list list = last_choices();
-    const std::string first_text = m.failure_text;
+    const std::string first_text{headline()};
     std::uint32_t watched = m.watched_ordinal;
     std::uint32_t race = m.race_ordinal;
     m.roll_back();
@@ -242,7 +239,7 @@ struct exploration {
     run_again(list);
     marks_of_executions(false);
     std::string text;
-    if (m.failed != kind || first_line_of(first_text) != first_line_of(m.failure_text)) {
+    if (m.failed != kind || first_line_of(first_text) != first_line()) {
       text =
           "WARNING: replayed, this execution does something else: the program depends on what the "
           "machine does not control\n" +

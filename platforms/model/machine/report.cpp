@@ -134,8 +134,10 @@ void append_processes(std::string& text) {
 
 }  // namespace
 
+std::string_view headline() noexcept { return m.console_size != 0 ? m.console : m.failure_text; }
+
 std::string failure_report() {
-  std::string text = m.failed == failure_kind::report ? m.console : m.failure_text;
+  std::string text{headline()};
   if (!text.empty() && text.back() != '\n') text += '\n';
   if (m.failure_depth != 0) {
     text += "by " + std::string{m.processes[m.self].name} + " on cpu " +

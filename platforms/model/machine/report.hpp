@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "../include/interlock_platform/machine.h"
@@ -21,7 +22,7 @@ struct place {
   std::string function;  ///< short, without arguments
   std::string file;      ///< whole path
   int line = 0;
-  bool hidden = false;  ///< of the machine, the C++ library, or what starts threads
+  bool hidden = false;   ///< of the machine, the C++ library, or what starts threads
   bool library = false;  ///< of Interlock
 };
 
@@ -86,6 +87,9 @@ struct story {
 
 /// Of the execution that has just run.
 story tell();
+
+/// What has failed: what the program reported, else what the machine saw.
+std::string_view headline() noexcept;
 
 /// The report of the execution that has just failed; it was a replay, so that its steps are known. Host.
 std::string failure_report();

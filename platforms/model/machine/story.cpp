@@ -152,8 +152,13 @@ bool matters(const mark& of) {
       return true;
     }
   }
-  return !is_reader(of.what) && of.what != interlock_machine_lock_acquired &&
-         of.what != interlock_machine_lock_release;
+  if (is_reader(of.what)) return false;
+  if (of.what != interlock_machine_lock_acquired && of.what != interlock_machine_lock_release)
+    return true;
+  for (const event& e : m.strategy->events) {
+    if (e.by != of.by && e.what.what.size != 0 && e.what.what.address == of.a) return true;
+  }
+  return false;
 }
 
 place place_of_mark(const mark& k) {
