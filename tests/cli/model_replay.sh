@@ -32,4 +32,4 @@ for bad in nonsense 9fus.a 2xus.a '2fus.a-b'; do
 done
 expect_status 2 replay "$program" 2fus.a --only no.such
 expect_error "named 'no.such'"
-expect_only
+expect_only out

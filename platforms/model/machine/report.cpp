@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "machine.hpp"
@@ -139,6 +140,10 @@ std::string_view headline() noexcept { return m.console_size != 0 ? m.console : 
 std::string failure_report() {
   std::string text{headline()};
   if (!text.empty() && text.back() != '\n') text += '\n';
+  if (const std::size_t at = text.find(" at 0x");
+      m.failed == failure_kind::data_race && at != std::string::npos) {
+    text += "object: " + describe_object(std::strtoull(text.c_str() + at + 4, nullptr, 16)) + '\n';
+  }
   if (m.failure_depth != 0) {
     text += "by " + std::string{m.processes[m.self].name} + " on cpu " +
             std::to_string(m.processes[m.self].cpu) + ":\n";

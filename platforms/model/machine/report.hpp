@@ -85,6 +85,9 @@ struct story {
   std::vector<object_name> objects;  ///< of those that have no name of their own
 };
 
+/// "table+4", or what is known of memory without a name.
+std::string describe_object(std::uintptr_t address);
+
 /// Of the execution that has just run.
 story tell();
 

@@ -73,6 +73,26 @@ bool is_reader(interlock_machine_event what) noexcept {
   return what == interlock_machine_rcu_enter || what == interlock_machine_rcu_exit;
 }
 
+std::string what_is(std::uint64_t address) {
+  char text[512];
+  if (m.arena.contains(address)) {
+    const heap::block* const b = m.arena.find(address);
+    if (b == nullptr) return "of the heap, outside of all blocks";
+    const std::string made = short_place(place_of(b->made_at));
+    std::snprintf(text, sizeof text, "byte %zu of a block of %zu%s%s%s",
+                  static_cast<std::size_t>(address - b->address), b->size,
+                  made.empty() ? "" : ", allocated at ", made.c_str(),
+                  b->freed_by != 0 ? ", freed" : "");
+    return text;
+  }
+  for (unsigned i = 0; i < m.process_count; ++i) {
+    const process& p = m.processes[i];
+    if (p.stack.owns(address)) return std::string{"on the stack of "} + p.name;
+  }
+  std::snprintf(text, sizeof text, "at 0x%llx", static_cast<unsigned long long>(address));
+  return text;
+}
+
 /// Letters for objects that have no name: A to Z, then AA and so on.
 class naming {
  public:
@@ -95,26 +115,6 @@ class naming {
   }
 
  private:
-  static std::string what_is(std::uint64_t address) {
-    char text[512];
-    if (m.arena.contains(address)) {
-      const heap::block* const b = m.arena.find(address);
-      if (b == nullptr) return "of the heap, outside of all blocks";
-      const std::string made = short_place(place_of(b->made_at));
-      std::snprintf(text, sizeof text, "byte %zu of a block of %zu%s%s%s",
-                    static_cast<std::size_t>(address - b->address), b->size,
-                    made.empty() ? "" : ", allocated at ", made.c_str(),
-                    b->freed_by != 0 ? ", freed" : "");
-      return text;
-    }
-    for (unsigned i = 0; i < m.process_count; ++i) {
-      const process& p = m.processes[i];
-      if (p.stack.owns(address)) return std::string{"on the stack of "} + p.name;
-    }
-    std::snprintf(text, sizeof text, "at 0x%llx", static_cast<unsigned long long>(address));
-    return text;
-  }
-
   std::vector<object_name>& objects_;
   std::map<std::uint64_t, std::string> letters_;
 };
@@ -310,6 +310,11 @@ void keep_mark(interlock_machine_event what, std::uint64_t a, std::uint64_t b,
 void marks_of_executions(bool kept) {
   if (kept) marks().clear();
   marks_kept = kept;
+}
+
+std::string describe_object(std::uintptr_t address) {
+  const std::string known = static_object(address);
+  return known.empty() ? what_is(address) : known;
 }
 
 story tell() { return teller{}.run(); }

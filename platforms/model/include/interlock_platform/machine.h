@@ -152,7 +152,7 @@ struct interlock_machine_result {
   uint64_t blocked; /* of them: cut short because they equal others */
   uint64_t steps;
   uint64_t nanoseconds;
-  char* text;  /* the report of the failure, or why nothing ran; freed by ..._result_free */
+  char* text;    /* the report of the failure, or why nothing ran; freed by ..._result_free */
   char* token;   /* replays it */
   char* command; /* the line of a shell that does */
 };
