@@ -18,12 +18,20 @@ namespace {
 
 /// Does not return unless there is no gdb.
 int debug(const exploration_run& run, const termination& signals) {
-  std::vector<std::string> words{
-      "gdb", "-q", "-ex", "set breakpoint pending on", "-ex",
-      "break interlock::machine::machine::to_host if m.failed != 0",
-      // What handlers of interrupts use, and what is caught as a failure.
-      "-ex", "handle SIGSEGV SIGBUS SIGFPE SIGILL nostop noprint pass", "-ex", "run", "--args",
-      run.binary};
+  std::vector<std::string> words{"gdb", "-q", "-ex", "set breakpoint pending on"};
+  const auto tell = [&words](const char* command) {
+    words.emplace_back("-ex");
+    words.emplace_back(command);
+  };
+  // Where the machine, the race detector and the program's own reports end an execution.
+  tell("break interlock::machine::machine::fail");
+  tell("break interlock::machine::machine::report_race");
+  tell("break interlock_machine_console");
+  // Crashes are failures of the execution too: the machine takes them.
+  tell("handle SIGSEGV SIGBUS SIGFPE SIGILL nostop noprint pass");
+  tell("run");
+  words.emplace_back("--args");
+  words.push_back(run.binary);
   words.insert(words.end(), run.arguments.begin(), run.arguments.end());
   std::vector<char*> pointers;
   for (std::string& word : words) pointers.push_back(word.data());

@@ -20,6 +20,18 @@ for part in '<!doctype html>' prefers-color-scheme 'loses_an_update' 'n.store(n.
 done
 rm page.html
 
+# Two locks in two orders: who holds and who waits for what.
+expect_status 1 check "$program" --filter 'locks.*' --verbose
+grep -q '^BUG: deadlock' out || fail 'no deadlock'
+grep -q 'waits for the lock second' out || fail 'what is waited for is not named'
+grep -q 'holds first, since program.cpp:' out || fail 'what is held is not named'
+
+if command -v gdb >/dev/null && [ -z "${INTERLOCK_LAUNCHER-}" ]; then
+  status=0
+  interlock replay "$program" "$token" --only counter.loses_an_update --gdb </dev/null >out 2>err || status=$?
+  grep -q '^Breakpoint 1, ' out || fail "gdb does not stop where it fails (exit status $status)"
+fi
+
 expect_status 0 replay "$program" 2fus.a --only counter.is_atomic
 grep -q 'passed' out || fail 'what does not fail is not said to pass'
 expect_status 0 replay "$program" 1fus.a --only counter.is_atomic

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "machine.hpp"
 #include "search.hpp"
@@ -35,16 +36,18 @@ std::vector<place> frames(const std::uintptr_t* stack, std::size_t depth) {
     // A return address is in what the frame behind it has inlined too.
     const bool again = !shown.empty() && shown.back().file == p.file &&
                        shown.back().line == p.line && shown.back().function == p.function;
-    if (!p.hidden && !again) shown.push_back(p);
+    const bool known = !p.function.empty() || !p.file.empty();
+    if (known && !p.hidden && !again) shown.push_back(p);
   }
   return shown;
 }
 
 /// With the text of the innermost line, which is where it happened.
 void append_stack(std::string& text, const std::uintptr_t* stack, unsigned depth,
-                  const char* indent) {
+                  const char* indent, const std::string& head = {}) {
   constexpr std::size_t most = 16;
   const std::vector<place> shown = frames(stack, depth);
+  if (!shown.empty()) text += head;
   for (std::size_t i = 0; i < shown.size() && i < most; ++i) {
     text += indent + described(shown[i]) + '\n';
     const std::string source = i == 0 ? source_line(shown[i].file, shown[i].line) : "";
@@ -107,22 +110,69 @@ const char* state_of(const process& p) noexcept {
   if (p.ended) return "has ended";
   if (p.waits == wait_kind::parked) return "sleeps";
   if (p.waits == wait_kind::relaxed) return "spins";
-  if (p.pending.kind == op_kind::lock) return "waits for a lock";
+  if (p.pending.kind == op_kind::lock) return "waits for the lock";
   if (p.pending.kind == op_kind::join) return "joins";
   if (p.pending.kind == op_kind::start) return "has not started";
   return "could go on";
 }
 
-void append_processes(std::string& text) {
+/// The name that the steps have for an object; empty if none of them is on it.
+std::string known_as(const story& told, std::uint64_t key) {
+  for (const row& r : told.rows) {
+    if (r.key == key && !r.object.empty()) return r.object;
+  }
+  return {};
+}
+
+/// Locks and readers that the process has not left.
+void append_held(std::string& text, const story& told, unsigned process) {
+  std::vector<const row*> open;
+  for (const row& r : told.rows) {
+    if (r.by != process || r.spans == row::span::none) continue;
+    if (r.spans == row::span::begin) {
+      open.push_back(&r);
+      continue;
+    }
+    const auto same = std::find_if(open.rbegin(), open.rend(),
+                                   [&r](const row* other) { return other->key == r.key; });
+    if (same != open.rend()) open.erase(std::next(same).base());
+  }
+  for (const row* r : open) {
+    const bool reader = r->kind == "rcu_read_lock";
+    const std::string name = known_as(told, r->key);
+    text += reader         ? "     is an RCU reader"
+            : name.empty() ? "     holds a lock"
+                           : "     holds " + name;
+    const std::string since = r->where.hidden ? "" : short_place(r->where);
+    text += since.empty() ? "\n" : ", since " + since + '\n';
+  }
+}
+
+/// What it waits for, by the name that the steps have for it.
+std::string awaited(const story& told, const process& p) {
+  if (p.ended) return {};
+  std::string name;
+  if (p.pending.kind == op_kind::lock) {
+    name = known_as(told, p.pending.what.address & 0x00ff'ffff'ffff'ffffu);
+  } else if (p.waits == wait_kind::parked) {
+    name = known_as(told, p.word);
+    if (!name.empty()) name.insert(0, "on ");
+  } else if (p.pending.kind == op_kind::join) {
+    name = m.processes[(p.word - 1) % max_processes].name;
+  }
+  return name.empty() ? name : ' ' + name;
+}
+
+void append_processes(std::string& text, const story& told) {
   text += "\nflows:\n";
   for (unsigned i = 0; i < m.process_count; ++i) {
     const process& p = m.processes[i];
     if (p.kind == process::role::interrupt && !p.alive) continue;
     char head[96];
     std::snprintf(head, sizeof head, " %s on cpu %u: %s", p.name, p.cpu, state_of(p));
-    text += head;
+    text += head + awaited(told, p) + '\n';
+    if (!p.ended) append_held(text, told, i);
     const bool somewhere = !p.ended && p.pending.kind != op_kind::start;
-    text += '\n';
     if (!somewhere) continue;
     std::uintptr_t stack[12];
     unsigned count = 0;
@@ -145,16 +195,17 @@ std::string failure_report() {
     text += "object: " + describe_object(std::strtoull(text.c_str() + at + 4, nullptr, 16)) + '\n';
   }
   if (m.failure_depth != 0) {
-    text += "by " + std::string{m.processes[m.self].name} + " on cpu " +
-            std::to_string(m.processes[m.self].cpu) + ":\n";
-    append_stack(text, m.failure_stack, m.failure_depth, "   ");
+    const process& p = m.processes[m.self];
+    append_stack(text, m.failure_stack, m.failure_depth, "   ",
+                 "by " + std::string{p.name} + " on cpu " + std::to_string(p.cpu) + ":\n");
   }
   if (m.watched_depth != 0 && m.watched_process != no_process) {
     text += "before it, by " + std::string{m.processes[m.watched_process].name} + ":\n";
     append_stack(text, m.watched_stack, m.watched_depth, "   ");
   }
-  append_steps(text, tell());
-  append_processes(text);
+  const story told = tell();
+  append_steps(text, told);
+  append_processes(text, told);
   return text;
 }
 

@@ -135,6 +135,10 @@ bool matters(search& s, std::size_t at) {
     const event& other = s.events[i];
     if (other.by != e.by && dependent(other.what, e.what)) return true;
   }
+  for (unsigned i = 0; i < m.process_count; ++i) {
+    const process& p = m.processes[i];
+    if (i != e.by && p.alive && !p.ended && dependent(p.pending, e.what)) return true;
+  }
   return false;
 }
 
@@ -157,6 +161,10 @@ bool matters(const mark& of) {
     return true;
   for (const event& e : m.strategy->events) {
     if (e.by != of.by && e.what.what.size != 0 && e.what.what.address == of.a) return true;
+  }
+  for (unsigned i = 0; i < m.process_count; ++i) {
+    const process& p = m.processes[i];
+    if (i != of.by && p.alive && !p.ended && p.pending.what.address == of.a) return true;
   }
   return false;
 }
