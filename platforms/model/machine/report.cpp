@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <iterator>
 
@@ -190,10 +189,8 @@ std::string_view headline() noexcept { return m.console_size != 0 ? m.console : 
 std::string failure_report() {
   std::string text{headline()};
   if (!text.empty() && text.back() != '\n') text += '\n';
-  if (const std::size_t at = text.find(" at 0x");
-      m.failed == failure_kind::data_race && at != std::string::npos) {
-    text += "object: " + describe_object(std::strtoull(text.c_str() + at + 4, nullptr, 16)) + '\n';
-  }
+  if (const std::uintptr_t at = race_address(); at != 0)
+    text += "object: " + describe_object(at) + '\n';
   if (m.failure_depth != 0) {
     const process& p = m.processes[m.self];
     append_stack(text, m.failure_stack, m.failure_depth, "   ",

@@ -88,6 +88,9 @@ struct story {
 /// "table+4", or what is known of memory without a name.
 std::string describe_object(std::uintptr_t address);
 
+/// Of the memory of a data race; 0 if there was none.
+std::uintptr_t race_address() noexcept;
+
 /// Of the execution that has just run.
 story tell();
 

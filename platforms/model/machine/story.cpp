@@ -3,6 +3,8 @@
 /// The steps of an execution as they are shown: who, in which context, did what to which object, and where in the source.
 
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <map>
 
 #include "machine.hpp"
@@ -189,6 +191,7 @@ class teller {
       while (next_mark < marks().size() && marks()[next_mark].step <= i) add(marks()[next_mark++]);
       if (i < s.events.size()) add(s, i);
     }
+    add_failure(s);
     return std::move(out_);
   }
 
@@ -217,6 +220,30 @@ class teller {
       if (q == p) return true;
     }
     return false;
+  }
+
+  /// Where it fails, if that is the doing of one flow.
+  void add_failure(search& s) {
+    if (m.failure_depth == 0 || m.failed == failure_kind::deadlock ||
+        m.failed == failure_kind::livelock)
+      return;
+    row r;
+    r.is_mark = true;
+    r.step = static_cast<std::uint32_t>(s.events.size());
+    begin(r, m.self, m.processes[m.self].cpu);
+    r.kind = "fails";
+    if (const std::uintptr_t at = race_address(); at != 0) {
+      r.kind = "races on";
+      r.object = names_.of(at);
+      r.key = at;
+    }
+    for (unsigned i = 0; i < m.failure_depth; ++i) {
+      const place found = place_of(m.failure_stack[i]);
+      if (found.hidden) continue;
+      if (r.where.file.empty() || (r.where.library && !found.library)) r.where = found;
+      if (!found.library) break;
+    }
+    out_.rows.push_back(std::move(r));
   }
 
   void add(const mark& k) {
@@ -323,6 +350,12 @@ void marks_of_executions(bool kept) {
 std::string describe_object(std::uintptr_t address) {
   const std::string known = static_object(address);
   return known.empty() ? what_is(address) : known;
+}
+
+std::uintptr_t race_address() noexcept {
+  if (m.failed != failure_kind::data_race) return 0;
+  const char* const at = std::strstr(m.failure_text, " at 0x");
+  return at != nullptr ? std::strtoull(at + 4, nullptr, 16) : 0;
 }
 
 story tell() { return teller{}.run(); }
