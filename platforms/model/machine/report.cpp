@@ -101,7 +101,8 @@ void append_steps(std::string& text, const story& told) {
     text += std::string(columns[r.cpu], ' ') + describe_row(r) + '\n';
   }
   if (left_out != 0)
-    text += " (" + std::to_string(left_out) + " steps that nobody else could see are left out)\n";
+    text += " (" + std::to_string(left_out) +
+            " steps that nobody else could see, or inside of the library, are left out)\n";
   for (const object_name& o : told.objects) text += " " + o.name + ": " + o.what + '\n';
 }
 

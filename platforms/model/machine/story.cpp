@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "machine.hpp"
 #include "report.hpp"
@@ -186,6 +187,7 @@ class teller {
  public:
   story run() {
     search& s = *m.strategy;
+    find_own(s);
     std::size_t next_mark = 0;
     for (std::size_t i = 0; i <= s.events.size(); ++i) {
       while (next_mark < marks().size() && marks()[next_mark].step <= i) add(marks()[next_mark++]);
@@ -220,6 +222,32 @@ class teller {
       if (q == p) return true;
     }
     return false;
+  }
+
+  /// What the program itself touches, or somebody stands before.
+  void find_own(search& s) {
+    for (std::size_t i = 0; i < s.events.size(); ++i) {
+      if (!place_of(s.events[i].what.pc).library) own_.insert(s.events[i].what.what.address);
+    }
+    for (unsigned i = 0; i < m.process_count; ++i) {
+      if (m.processes[i].alive && !m.processes[i].ended)
+        own_.insert(m.processes[i].pending.what.address);
+    }
+    // A failure of the library itself is told with all of its steps, as is one that was looked for there.
+    all_ = m.full_granularity;
+    bool outside = m.failure_depth == 0;
+    for (unsigned i = 0; i < m.failure_depth && !outside; ++i) {
+      const place found = place_of(m.failure_stack[i]);
+      outside = !found.hidden && !found.library;
+    }
+    if (!outside && m.failed != failure_kind::deadlock && m.failed != failure_kind::livelock)
+      all_ = m.failed != failure_kind::assertion || all_;
+  }
+  /// An access by the library to what is its own.
+  [[nodiscard]] bool is_inside(const event& e, const place& where) const {
+    const bool access = e.what.kind == op_kind::read || e.what.kind == op_kind::write ||
+                        e.what.kind == op_kind::rmw;
+    return !all_ && access && where.library && own_.count(e.what.what.address) == 0;
   }
 
   /// Where it fails, if that is the doing of one flow.
@@ -284,8 +312,8 @@ class teller {
     r.step = static_cast<std::uint32_t>(i);
     begin(r, e.by, e.cpu);
     r.kind = name(e.what.kind);
-    r.matters = matters(s, i);
     r.where = place_of(e.what.pc);
+    r.matters = matters(s, i) && !is_inside(e, r.where);
     const std::uint64_t address = e.what.what.address;
     const auto kind = static_cast<object>(address >> 56);
     const std::uint64_t plain = address & 0x00ff'ffff'ffff'ffffu;
@@ -323,6 +351,8 @@ class teller {
   naming names_{out_.objects};
   std::vector<process_id> stacks_[max_all_cpus];
   std::uint64_t softirqs_[max_processes] = {};
+  std::set<std::uint64_t> own_;
+  bool all_ = false;
   std::map<std::uint64_t, int> last_;
   std::map<std::uint64_t, int> signaled_;
 };

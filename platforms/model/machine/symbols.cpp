@@ -201,6 +201,8 @@ std::vector<place> find_places(std::uintptr_t address) {
     p.function = shortened(p.function);
     p.hidden = machine || is_noise(p.function, p.file);
   }
+  // Functions of unnamed namespaces have no full name in the debug information; what they are inlined in has.
+  for (place& p : found) p.library = p.library || found.back().library;
   return found;
 }
 
