@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "check.hpp"
 #include "compress.hpp"
 #include "info.hpp"
 #include "interlock/version.hpp"
+#include "replay.hpp"
 #include "termination.hpp"
 
 namespace {
@@ -29,7 +31,8 @@ std::string failure_message(const CLI::App* app, const CLI::Error& problem) {
   const std::vector<std::string> words = app->remaining();
   if (no_verb && problem.get_exit_code() == unknown_words && !words.empty() &&
       words.front().front() != '-') {
-    what = fmt::format("there is no verb '{}'; the verbs are compress and info", words.front());
+    what = fmt::format("there is no verb '{}'; the verbs are check, compress, info and replay",
+                       words.front());
   }
   return fmt::format("interlock: {}\n`interlock {}--help` says what there is.\n", what, verb);
 }
@@ -58,6 +61,16 @@ int main(int argc, char** argv) {
       *app.add_subcommand("info", "What this machine offers, and what is used where it does not");
   add_info_options(info_verb, about);
 
+  check_options to_check;
+  CLI::App& check_verb = *app.add_subcommand(
+      "check", "Run the explorations of a test binary on the simulated machine");
+  add_check_options(check_verb, to_check);
+
+  replay_options to_replay;
+  CLI::App& replay_verb =
+      *app.add_subcommand("replay", "Run one execution of an exploration again");
+  add_replay_options(replay_verb, to_replay);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -69,5 +82,7 @@ int main(int argc, char** argv) {
     return exit_status::usage;
   }
   if (info_verb.parsed()) return info(about);
+  if (check_verb.parsed()) return check(to_check, signals);
+  if (replay_verb.parsed()) return replay(to_replay, signals);
   return compress(to_compress, signals);
 }

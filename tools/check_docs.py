@@ -7,7 +7,8 @@ examples are short.
 
 A block that defines main() is a program of its own. Any other block marked `cpp` is compiled after
 `#include <interlock/interlock.hpp>` and `using namespace interlock;`: at namespace scope, or, if
-the info string says `cpp body`, inside a function.
+the info string says `cpp body`, inside a function. What includes interlock/model/ is compiled for
+the model platform.
 
 Each program in examples/ has a page beside it, a row in examples/README.md, and a page's worth of
 lines; and the wrapper that examples/wrap_cqe.cpp shows (from `// --- the wrapper` to the next
@@ -99,7 +100,9 @@ def main():
             with tempfile.NamedTemporaryFile("w", suffix=".cpp") as source:
                 source.write(program(info, code, path, line))
                 source.flush()
-                run = subprocess.run([*sys.argv[1:], "-std=c++20", "-fsyntax-only", "-Wall",
+                flags = [f.replace("platforms/native/", "platforms/model/")
+                         if "interlock/model/" in code else f for f in sys.argv[1:]]
+                run = subprocess.run([*flags, "-std=c++20", "-fsyntax-only", "-Wall",
                                       "-Wextra", source.name], capture_output=True, text=True)
             if run.returncode or run.stderr:
                 failures.append(f"{path.relative_to(ROOT)}:{line}: block fails:\n{run.stderr}")

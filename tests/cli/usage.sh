@@ -7,7 +7,7 @@ expect_status 0 --help
 grep -q compress out || fail '--help does not name the verbs'
 expect_status 0 --version
 grep -qE '^interlock [0-9]+\.[0-9]+\.[0-9]+$' out || fail "--version says '$(cat out)'"
-for verb in compress info; do
+for verb in check compress info replay; do
   expect_status 0 $verb --help
   grep -q Examples out || fail "$verb --help has no examples"
 done
@@ -22,7 +22,7 @@ wrong() { # wrong <text> <argument>...
 }
 make_file in 1000
 wrong 'a verb is wanted'
-wrong "interlock: there is no verb 'frobnicate'; the verbs are compress and info" frobnicate
+wrong "interlock: there is no verb 'frobnicate'; the verbs are check, compress, info and replay" frobnicate
 wrong 'interlock: --level' compress in -l 99
 wrong 'level' compress in -l high
 wrong 'chunk-size' compress in --chunk-size 0

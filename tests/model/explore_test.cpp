@@ -6,9 +6,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include "interlock/interlock.hpp"
@@ -215,8 +218,72 @@ TEST(explore, a_token_replays_the_failure) {
   const auto replayed = model::explore(again, program);
   EXPECT_EQ(replayed.executions(), 1u);
   EXPECT_EQ(replayed.text(), found.text());
-  again.replay = "2fus.zz";
+  again.replay = "2fusc.zz";
   EXPECT_TRUE(says(model::explore(again, program), "diverges"));
+}
+
+TEST(explore, a_sampled_failure_is_shortened) {
+  model::options o = on(3);
+  o.strategy = model::strategy::random;
+  const auto r = model::explore(o, [] {
+    std::atomic<int> n{0};
+    std::atomic<int> noise{0};
+    const auto add = [&] {
+      for (int i = 0; i < 5; ++i) noise.fetch_add(1);
+      n.store(n.load() + 1);
+      for (int i = 0; i < 5; ++i) noise.fetch_add(1);
+    };
+    std::thread a{add};
+    std::thread b{add};
+    std::thread c{add};
+    a.join();
+    b.join();
+    c.join();
+    if (n != 3) std::abort();
+  });
+  ASSERT_FALSE(r.passed());
+  // main, one that reads, the two others, the first again, main; and what starts them.
+  const auto turns = std::count_if(r.token().begin() + 5, r.token().end(),
+                                   [](char c) { return c >= 'a' && c <= 'z'; });
+  EXPECT_LE(turns, 10) << r;
+}
+
+TEST(explore, the_environment_goes_before_the_options) {
+  const auto counts = [] {
+    model::options o;
+    o.name = "counts";
+    return model::explore(o, [] {
+      std::atomic<int> n{0};
+      std::thread a{[&] { n.fetch_add(1); }};
+      std::thread b{[&] { n.fetch_add(1); }};
+      a.join();
+      b.join();
+    });
+  };
+  const auto with = [&](const char* text) {
+    setenv("INTERLOCK_EXPLORE", text, 1);
+    auto r = counts();
+    unsetenv("INTERLOCK_EXPLORE");
+    return r;
+  };
+  EXPECT_EQ(with("strategy=random,executions=7,seed=3").executions(), 7u);
+  EXPECT_EQ(with("only=another").executions(), 0u);
+  EXPECT_TRUE(says(with("colour=red"), "INTERLOCK_EXPLORE: there is no key 'colour'"));
+  EXPECT_TRUE(says(with("time=soon"), "time: 'soon' is not a time"));
+  EXPECT_TRUE(says(with("cpus=9"), "cpus: '9' is not 1 to 8"));
+  EXPECT_TRUE(says(with("replay=x"), "not a replay token"));
+}
+
+TEST(explore, expectations_outside_of_executions_are_the_tests) {
+  testing::TestPartResultArray seen;
+  {
+    testing::ScopedFakeTestPartResultReporter reporter{
+        testing::ScopedFakeTestPartResultReporter::INTERCEPT_ALL_THREADS, &seen};
+    const model::expectations here;
+    EXPECT_EQ(1, 2) << "outside";
+  }
+  ASSERT_EQ(seen.size(), 1);
+  EXPECT_NE(std::string{seen.GetTestPartResult(0).message()}.find("outside"), std::string::npos);
 }
 
 }  // namespace

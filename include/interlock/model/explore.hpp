@@ -67,6 +67,8 @@ struct options {
   std::chrono::nanoseconds time = std::chrono::seconds{10};  ///< at most; 0: no limit
   std::uint64_t steps = 20'000;  ///< of one execution; more is a failure
   const char* replay = nullptr;  ///< the token of a failure: that execution alone
+  /// In reports. Null: the test's (interlock/model/gtest.hpp), else a number.
+  const char* name = nullptr;
 };
 
 /// What came out. Copyable.
@@ -86,8 +88,12 @@ class report {
   /// `options::replay` of the execution that failed. Empty if none did.
   [[nodiscard]] const std::string& token() const noexcept { return token_; }
 
+  /// The line of a shell that replays it. Empty if none failed, or nothing ran.
+  [[nodiscard]] const std::string& command() const noexcept { return command_; }
+
   friend std::ostream& operator<<(std::ostream& out, const report& r) {
-    if (r.failed_) out << r.text_ << "\nreplay: " << r.token_ << '\n';
+    if (r.failed_) out << r.text_;
+    if (!r.command_.empty()) out << "\nreplay: " << r.command_ << '\n';
     return out << r.executions_ << " executions, " << r.steps_ << " steps, "
                << (r.complete_ ? "complete" : "not complete") << '\n';
   }
@@ -104,6 +110,7 @@ class report {
   std::chrono::nanoseconds time_{};
   std::string text_;
   std::string token_;
+  std::string command_;
 };
 
 /// Explores `function()`, which is the first task, on CPU 0. A task started by it stands on the next CPU in turn.
@@ -125,6 +132,7 @@ template <class F>
   o.nanoseconds = static_cast<std::uint64_t>(how.time.count());
   o.steps = how.steps;
   o.replay = how.replay;
+  o.name = how.name;
   interlock_machine_result result;
   using callable = std::remove_reference_t<F>;
   interlock_machine_explore(
@@ -139,6 +147,7 @@ template <class F>
   r.time_ = std::chrono::nanoseconds{result.nanoseconds};
   if (result.text != nullptr) r.text_ = result.text;
   if (result.token != nullptr) r.token_ = result.token;
+  if (result.command != nullptr) r.command_ = result.command;
   interlock_machine_result_free(&result);
   return r;
 }

@@ -102,6 +102,7 @@ void interlock_machine_hold(bool held) {
 void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, uint64_t b,
                                 uint64_t c) {
   if (!m.running) return;
+  if (marks_kept) keep_mark(event, a, b, CALLER);
   switch (event) {
     case interlock_machine_irqs_off: m.set_irqs_off(true); break;
     case interlock_machine_irqs_on: m.set_irqs_off(false); break;

@@ -4,16 +4,21 @@
 
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "../include/interlock_platform/machine.h"
 #include "machine.hpp"
 #include "report.hpp"
 #include "search.hpp"
+#include "settings.hpp"
 
 extern "C" char __libc_single_threaded;
 
@@ -23,12 +28,23 @@ namespace {
 constexpr std::uint64_t default_steps = 20'000;
 constexpr std::uint64_t restarts_max = 64;
 constexpr std::uint64_t clock_every = 64;  ///< executions between looks at the clock
+constexpr std::uint64_t progress_every = 16;
+constexpr unsigned shorter_tries = 200;
+constexpr std::uint64_t shorter_time = 2'000'000'000;
 
 std::uint64_t wall_clock() noexcept {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000u +
          static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+std::string_view first_line_of(std::string_view text) { return text.substr(0, text.find('\n')); }
+
+std::string program_path() {
+  char path[4096];
+  const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+  return size > 0 ? std::string{path, static_cast<std::size_t>(size)} : "PROGRAM";
 }
 
 char* copy(const std::string& text) noexcept { return strdup(text.c_str()); }
@@ -39,6 +55,7 @@ struct exploration {
   void* argument;
   interlock_machine_result& result;
   search& strategy;
+  progress_line& progress;
   std::uint64_t began = wall_clock();
   std::uint64_t restarts = 0;
   std::uint64_t turns = 0;  ///< each has random numbers of its own
@@ -54,6 +71,8 @@ struct exploration {
     if (m.failed == failure_kind::none && m.console_size != 0) m.failed = failure_kind::report;
     ++result.executions;
     result.steps += m.steps;
+    if (result.executions % progress_every == 0)
+      progress.show(result, strategy.choices.size(), wall_clock());
   }
 
   /// Runs executions of one method. False: one has failed.
@@ -107,51 +126,165 @@ struct exploration {
     return true;
   }
 
-  void report_failure() {
-    const failure_kind kind = m.failed;
-    const std::string token = token_of_last_execution();
-    result.failed = true;
-    result.token = copy(token);
-    m.roll_back();
-    if (kind == failure_kind::divergence || kind == failure_kind::limit) {
-      result.text = copy(std::string{m.failure_text} + "\n");
-      return;
-    }
-    // Again, now that it is known what is worth remembering.
-    std::string list;
-    for (const process_id p : strategy.choices) list.push_back(static_cast<char>(p));
-    const std::uint32_t wanted =
-        kind == failure_kind::data_race ? m.race_ordinal : m.watched_ordinal;
-    const std::string first_text = m.failure_text;
-    strategy.replay(reinterpret_cast<const process_id*>(list.data()), list.size());
+  // --- a failure ---
+
+  using choice_list = std::vector<process_id>;
+
+  /// Runs these choices; behind their end the lowest process that can go on is chosen. The caller rolls back.
+  void run_again(const choice_list& list) {
+    strategy.replay(list.data(), list.size());
     (void)strategy.prepare();
-    m.watched_ordinal = wanted;
     m.run(function, argument);
     if (m.failed == failure_kind::none && m.console_size != 0) m.failed = failure_kind::report;
+  }
+  [[nodiscard]] choice_list last_choices() const {
+    return {strategy.choices.begin(), strategy.choices.end()};
+  }
+  static std::string_view first_line() { return first_line_of(headline()); }
+  static std::size_t switches(const choice_list& list) {
+    std::size_t count = 0;
+    for (std::size_t i = 1; i < list.size(); ++i) count += list[i] != list[i - 1] ? 1u : 0u;
+    return count;
+  }
+
+  /// Fewer switches, then fewer steps, for the same first line: a switch at a time is put off or taken back, as long as that helps.
+  choice_list shorten(choice_list best) {
+    const failure_kind kind = m.failed;
+    const std::string line{first_line()};
+    const std::uint64_t until = wall_clock() + shorter_time;
+    unsigned tries = 0;
+    const auto better = [&](const choice_list& candidate) {
+      if (++tries > shorter_tries || wall_clock() > until) return false;
+      run_again(candidate);
+      const bool same = m.failed == kind && first_line() == line;
+      choice_list done = last_choices();
+      m.roll_back();
+      if (!same) return false;
+      const std::size_t now = switches(done);
+      const std::size_t before = switches(best);
+      if (now > before || (now == before && done.size() >= best.size())) return false;
+      best = std::move(done);
+      return true;
+    };
+    for (std::size_t part = 0; part < 8; ++part) {
+      if (better(
+              {best.begin(), best.begin() + static_cast<std::ptrdiff_t>(best.size() * part / 8)}))
+        break;
+    }
+    for (bool again = true; again && tries < shorter_tries;) {
+      again = false;
+      // [a, b) by one process, [b, c) by others, [c, d) by the first again: its two parts are brought together.
+      for (std::size_t b = best.size(); b > 1 && !again && tries < shorter_tries; --b) {
+        if (b >= best.size() || best[b] == best[b - 1]) continue;
+        const process_id p = best[b - 1];
+        std::size_t c = b;
+        while (c < best.size() && best[c] != p) ++c;
+        if (c == best.size()) continue;
+        std::size_t d = c;
+        while (d < best.size() && best[d] == p) ++d;
+        std::size_t a = b;
+        while (a > 0 && best[a - 1] == p) --a;
+        choice_list sooner = best;
+        std::rotate(sooner.begin() + static_cast<std::ptrdiff_t>(b),
+                    sooner.begin() + static_cast<std::ptrdiff_t>(c),
+                    sooner.begin() + static_cast<std::ptrdiff_t>(d));
+        choice_list later = best;
+        std::rotate(later.begin() + static_cast<std::ptrdiff_t>(a),
+                    later.begin() + static_cast<std::ptrdiff_t>(b),
+                    later.begin() + static_cast<std::ptrdiff_t>(c));
+        again = better(sooner) || better(later);
+      }
+    }
+    return best;
+  }
+
+  void report_failure(const std::string& name, const std::string& note) {
+    progress.erase();
+    const failure_kind kind = m.failed;
+    std::string token = token_of_last_execution();
+    result.failed = true;
+    if (kind == failure_kind::divergence || kind == failure_kind::limit) {
+      result.token = copy(token);
+      result.text = copy(std::string{m.failure_text} + '\n' + note);
+      m.roll_back();
+      return;
+    }
+    choice_list list = last_choices();
+    const std::string first_text{headline()};
+    std::uint32_t watched = m.watched_ordinal;
+    std::uint32_t race = m.race_ordinal;
+    m.roll_back();
+    if (options.replay == nullptr) {
+      m.failed = kind;
+      list = shorten(std::move(list));
+      m.watched_ordinal = 0;
+      run_again(list);  // for its token, and the numbers of its accesses
+      token = token_of_last_execution();
+      watched = m.watched_ordinal;
+      race = m.race_ordinal;
+      m.roll_back();
+    }
+    result.token = copy(token);
+    // Again, now that it is known what is worth remembering.
+    m.watched_ordinal = kind == failure_kind::data_race ? race : watched;
+    marks_of_executions(true);
+    run_again(list);
+    marks_of_executions(false);
     std::string text;
-    if (m.failed != kind || first_text != m.failure_text) {
+    if (m.failed != kind || first_line_of(first_text) != first_line()) {
       text =
           "WARNING: replayed, this execution does something else: the program depends on what the "
           "machine does not control\n" +
           first_text + "\n";
     }
     text += failure_report();
+    if (!note.empty()) text += '\n' + note;
+    result.command =
+        copy("interlock replay " + program_path() + ' ' + token + " --only '" + name + "'");
     result.text = copy(text);
+    write_page(name, token, text);
     m.watched_ordinal = 0;
     m.roll_back();
   }
 };
 
-/// "<cpus><preemption><granularity><points>.<choices>": a process is a letter, followed by how many steps it takes if more than one.
+/// "<cpus><preemption><granularity><points><memory>.<choices>": a process is a letter, followed by how many steps it takes if more than one.
 constexpr char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-bool decode(const char* token, std::string& list, std::string& why) {
-  const char* at = std::strchr(token, '.');
-  if (at == nullptr) {
-    why = "not a replay token: it has no '.'";
+constexpr char preemption_letters[] = "nvf";
+constexpr const char* preemption_names[] = {"none", "voluntary", "full"};
+
+/// The options come from the token; `note` names those that it changes.
+bool decode(const char* token, interlock_machine_options& options, std::string& list,
+            std::string& note, std::string& why) {
+  const char* const model = std::strlen(token) > 5 && token[5] == '.'
+                                ? std::strchr(preemption_letters, token[1])
+                                : nullptr;
+  if (model == nullptr || token[0] < '1' || token[0] > '8' ||
+      (token[2] != 'F' && token[2] != 'u') || (token[3] != 'A' && token[3] != 's') ||
+      (token[4] != 't' && token[4] != 'c')) {
+    why =
+        "not a replay token: it does not begin with CPUs, preemption, granularity, points, memory "
+        "and "
+        "a '.'";
     return false;
   }
-  ++at;
+  const auto take = [&note](const char* what, unsigned& option, unsigned value, std::string told) {
+    if (option == value) return;
+    option = value;
+    note += std::string{"note: of another "} + what + " than the options say: the token's, " +
+            std::move(told) + ", is used\n";
+  };
+  const auto cpus = static_cast<unsigned>(token[0] - '0');
+  const auto preempt = static_cast<unsigned>(model - preemption_letters);
+  take("number of CPUs", options.cpus, cpus, std::to_string(cpus));
+  take("preemption", options.preemption, preempt, preemption_names[preempt]);
+  take("granularity", options.granularity, token[2] == 'F' ? 1u : 0u,
+       token[2] == 'F' ? "full" : "user");
+  take("choice of points", options.points, token[3] == 'A' ? 1u : 0u,
+       token[3] == 'A' ? "every access" : "synchronisation");
+  take("memory model", options.memory, token[4] == 't' ? 1u : 0u, token[4] == 't' ? "TSO" : "SC");
+  const char* at = token + 6;
   while (*at != '\0') {
     unsigned p;
     if (*at == '_') {
@@ -188,10 +321,10 @@ bool decode(const char* token, std::string& list, std::string& why) {
 std::string token_of_last_execution() {
   std::string text;
   text += static_cast<char>('0' + m.user_cpus);
-  text += "nvf"[static_cast<int>(m.model)];
+  text += preemption_letters[static_cast<int>(m.model)];
   text += m.full_granularity ? 'F' : 'u';
   text += m.every_access ? 'A' : 's';
-  if (m.tso) text += 't';
+  text += m.tso ? 't' : 'c';
   text += '.';
   const auto& choices = m.strategy->choices;
   for (std::size_t i = 0; i < choices.size();) {
@@ -226,6 +359,12 @@ void crashed(int signal) {
   raise(signal);
 }
 
+/// What a token holds beside the options.
+struct choice_tokens {
+  std::string list;
+  std::string note;
+};
+
 constexpr int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
 /// The handlers of the program come back when it is over.
@@ -259,23 +398,20 @@ void refuse(interlock_machine_result& result, const char* why) {
 
 }  // namespace
 
-void interlock_machine_explore(const interlock_machine_options* options, void (*function)(void*),
-                               void* argument, interlock_machine_result* result) {
-  *result = {};
-  if (m.running) {
-    std::fprintf(stderr, "interlock: model::explore inside of model::explore\n");
-    std::abort();
-  }
-  if (options->cpus == 0 || options->cpus > max_cpus)
-    return refuse(*result, "option cpus: 1 to 8\n");
+namespace {
+
+/// Runs all of it. Pre: the options are good.
+void explore(const interlock_machine_options& options, const choice_tokens& replayed,
+             const std::string& name, void (*function)(void*), void* argument,
+             interlock_machine_result& result) {
   static search strategy;
   m.strategy = &strategy;
-  m.user_cpus = options->cpus;
-  m.model = static_cast<preemption>(options->preemption);
-  m.full_granularity = options->granularity != 0;
-  m.every_access = options->points != 0;
-  m.tso = options->memory != 0;
-  m.max_steps = options->steps != 0 ? options->steps : default_steps;
+  m.user_cpus = options.cpus;
+  m.model = static_cast<preemption>(options.preemption);
+  m.full_granularity = options.granularity != 0;
+  m.every_access = options.points != 0;
+  m.tso = options.memory != 0;
+  m.max_steps = options.steps != 0 ? options.steps : default_steps;
   m.learned = m.approximate = false;
   m.watched_ordinal = 0;
   m.locations.forget_all();
@@ -284,22 +420,19 @@ void interlock_machine_explore(const interlock_machine_options* options, void (*
   const char single_threaded = __libc_single_threaded;
   __libc_single_threaded = 0;
   const crash_handlers handlers;
-  exploration e{*options, function, argument, *result, strategy};
+  progress_line progress{name};
+  exploration e{options, function, argument, result, strategy, progress};
   bool passed = true;
-  if (options->replay != nullptr) {
-    std::string list;
-    std::string why;
-    if (!decode(options->replay, list, why)) {
-      __libc_single_threaded = single_threaded;
-      return refuse(*result, why.c_str());
-    }
-    strategy.replay(reinterpret_cast<const process_id*>(list.data()), list.size());
+  if (options.replay != nullptr) {
+    strategy.replay(reinterpret_cast<const process_id*>(replayed.list.data()),
+                    replayed.list.size());
     (void)strategy.prepare();
     e.run_one();
     passed = m.failed == failure_kind::none;
     if (passed) m.roll_back();
+    if (passed) std::fputs(replayed.note.c_str(), stderr);
   } else {
-    switch (options->strategy) {
+    switch (options.strategy) {
       case 1: passed = e.run(method::exhaustive, 0); break;
       case 2: passed = e.run(method::enumerate, 0); break;
       case 3: passed = e.run(method::random, 0); break;
@@ -311,19 +444,52 @@ void interlock_machine_explore(const interlock_machine_options* options, void (*
         constexpr std::uint64_t turn = 1'000;
         passed = e.run(method::exhaustive, first);
         constexpr method samplers[] = {method::pct, method::pos, method::random};
-        for (unsigned i = 0; passed && !result->complete && !e.spent(); ++i)
+        for (unsigned i = 0; passed && !result.complete && !e.spent(); ++i)
           passed = e.run(samplers[i % 3], turn);
         break;
       }
     }
   }
-  if (!passed) e.report_failure();
+  progress.erase();
+  if (!passed) e.report_failure(name, replayed.note);
   __libc_single_threaded = single_threaded;
-  result->nanoseconds = wall_clock() - e.began;
+  result.nanoseconds = wall_clock() - e.began;
+}
+
+}  // namespace
+
+void interlock_machine_explore(const interlock_machine_options* asked, void (*function)(void*),
+                               void* argument, interlock_machine_result* result) {
+  *result = {};
+  if (m.running) {
+    std::fprintf(stderr, "interlock: model::explore inside of model::explore\n");
+    std::abort();
+  }
+  interlock_machine_options options = *asked;
+  const std::string name = name_of_exploration(options);
+  std::string token;
+  bool skip = false;
+  const std::string wrong = apply_environment(options, name, token, skip);
+  choice_tokens replayed;
+  std::string why;
+  if (!wrong.empty()) {
+    refuse(*result, (wrong + '\n').c_str());
+  } else if (skip) {
+    return;
+  } else if (options.cpus == 0 || options.cpus > max_cpus) {
+    refuse(*result, "option cpus: 1 to 8\n");
+  } else if (options.replay != nullptr &&
+             !decode(options.replay, options, replayed.list, replayed.note, why)) {
+    refuse(*result, (why + '\n').c_str());
+  } else {
+    explore(options, replayed, name, function, argument, *result);
+  }
+  write_log(name, *result);
 }
 
 void interlock_machine_result_free(interlock_machine_result* result) {
   std::free(result->text);
   std::free(result->token);
+  std::free(result->command);
   *result = {};
 }

@@ -18,8 +18,8 @@ constexpr std::uint32_t nmi_bits = 0x00f0'0000u;
 constexpr std::uint32_t softirq_bits = 0x0000'ff00u;
 constexpr std::uint32_t serving_softirq = 0x0000'0100u;
 
-struct place {
-  explicit place(std::uintptr_t pc) noexcept {
+struct described {
+  explicit described(std::uintptr_t pc) noexcept {
     const bool running = m.running;
     m.running = false;
     describe(pc, text, sizeof text);
@@ -77,8 +77,8 @@ void oracle::check_masks(lock_state& l, std::uintptr_t pc) noexcept {
   const bool hard = l.in_hardirq != 0 && l.with_irqs_on != 0;
   const bool soft = l.in_softirq != 0 && l.with_bh_on != 0;
   if (!hard && !soft) return;
-  const place inside{hard ? l.in_hardirq : l.in_softirq};
-  const place outside{hard ? l.with_irqs_on : l.with_bh_on};
+  const described inside{hard ? l.in_hardirq : l.in_softirq};
+  const described outside{hard ? l.with_irqs_on : l.with_bh_on};
   m.fail(failure_kind::rule,
          "WARNING: inconsistent lock state\ninconsistent {%s-ON-W} -> {IN-%s-W} usage of lock %p\n "
          " in an interrupt: %s\n  with %s "
@@ -105,7 +105,7 @@ void oracle::lock_acquire(std::uint64_t lock, bool sleeping, bool attempt,
     if (known) continue;
     constexpr unsigned longest_cycle = 8;
     if (leads_to(l, h, longest_cycle)) {
-      const place here{pc};
+      const described here{pc};
       m.fail(failure_kind::rule,
              "WARNING: possible circular locking dependency detected\n%s takes lock %p at %s\n  "
              "and holds lock %p, which is taken "

@@ -142,6 +142,8 @@ struct interlock_machine_options {
       void*
           context); /* called at the end of each complete execution, in the host: to collect final states */
   void* state_context;
+  const char*
+      name; /* in what is written of it; null: as `interlock_machine_name_explorations` says, else its number */
 };
 
 struct interlock_machine_result {
@@ -151,11 +153,16 @@ struct interlock_machine_result {
   uint64_t blocked; /* of them: cut short because they equal others */
   uint64_t steps;
   uint64_t nanoseconds;
-  char* text;  /* the report of the failure, or why nothing ran; freed by ..._result_free */
-  char* token; /* replays it */
+  char* text;    /* the report of the failure, or why nothing ran; freed by ..._result_free */
+  char* token;   /* replays it */
+  char* command; /* the line of a shell that does */
 };
 
-/* Runs `function(argument)` as the first task of each execution. Not reentrant. Context: the host. */
+/* Who knows the names of explorations that have none of their own: called in the host, may return null. */
+INTERLOCK_MACHINE_API void interlock_machine_name_explorations(const char* (*name)(void));
+
+/* Runs `function(argument)` as the first task of each execution. Not reentrant. Context: the host.
+ * INTERLOCK_EXPLORE goes before the options; INTERLOCK_EXPLORE_LOG, _HTML, _PROGRESS: see docs/model.md. */
 INTERLOCK_MACHINE_API void interlock_machine_explore(
     const struct interlock_machine_options* options, void (*function)(void*), void* argument,
     struct interlock_machine_result* result);

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "explorations.hpp"
+
+namespace interlock::cli {
+
+/// The results as JUnit XML: a suite for the binary, a case for each exploration, and one for the binary if it did not end well.
+[[nodiscard]] maybe_failure write_junit(const std::string& path, const std::string& binary,
+                                        const exploration_outcome& outcome);
+
+}  // namespace interlock::cli

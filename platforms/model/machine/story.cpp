@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The steps of an execution as they are shown: who, in which context, did what to which object, and where in the source.
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <set>
+
+#include "machine.hpp"
+#include "report.hpp"
+#include "search.hpp"
+
+namespace interlock::machine {
+
+bool marks_kept = false;
+
+namespace {
+
+constexpr std::size_t most_marks = std::size_t{1} << 16;
+constexpr std::uint32_t softirq_bits = 0x0000'ff00u;
+
+pool<mark>& marks() {
+  static pool<mark> kept{most_marks};
+  return kept;
+}
+
+const char* name(op_kind kind) noexcept {
+  switch (kind) {
+    case op_kind::start: return "starts";
+    case op_kind::read: return "reads";
+    case op_kind::write: return "writes";
+    case op_kind::rmw: return "modifies";
+    case op_kind::park: return "sleeps unless changed:";
+    case op_kind::wake: return "goes on, woken on";
+    case op_kind::unpark: return "wakes who sleeps on";
+    case op_kind::ring: return "raises";
+    case op_kind::deliver: return "is let in";
+    case op_kind::join: return "joined";
+    case op_kind::exit: return "ends";
+    case op_kind::lock: return "locks";
+    case op_kind::unlock: return "unlocks";
+    case op_kind::relax: return "spins";
+    case op_kind::yield: return "yields";
+    case op_kind::resched: return "might sleep";
+    case op_kind::drain: return "passes a full barrier";
+    case op_kind::drain_all: return "passes a barrier on all CPUs";
+  }
+  return "?";
+}
+
+/// Null: not shown.
+const char* name(interlock_machine_event what) noexcept {
+  switch (what) {
+    case interlock_machine_lock_acquired: return "holds";
+    case interlock_machine_lock_release: return "gives back";
+    case interlock_machine_rcu_enter: return "rcu_read_lock";
+    case interlock_machine_rcu_exit: return "rcu_read_unlock";
+    case interlock_machine_rcu_gp_begin: return "grace period begins";
+    case interlock_machine_rcu_gp_end: return "grace period ends";
+    case interlock_machine_rcu_queued: return "call_rcu";
+    case interlock_machine_rcu_invoked: return "RCU callback";
+    case interlock_machine_fence_init: return "makes fence";
+    case interlock_machine_fence_enable: return "arms fence";
+    case interlock_machine_fence_signaled: return "signals fence";
+    case interlock_machine_fence_wait_start: return "waits for fence";
+    case interlock_machine_fence_wait_end: return "has waited for fence";
+    case interlock_machine_fence_destroy: return "ends fence";
+    default: return nullptr;
+  }
+}
+
+bool is_fence(interlock_machine_event what) noexcept {
+  return what >= interlock_machine_fence_init && what <= interlock_machine_fence_destroy;
+}
+bool is_reader(interlock_machine_event what) noexcept {
+  return what == interlock_machine_rcu_enter || what == interlock_machine_rcu_exit;
+}
+
+std::string what_is(std::uint64_t address) {
+  char text[512];
+  if (m.arena.contains(address)) {
+    const heap::block* const b = m.arena.find(address);
+    if (b == nullptr) return "of the heap, outside of all blocks";
+    const std::string made = short_place(place_of(b->made_at));
+    std::snprintf(text, sizeof text, "byte %zu of a block of %zu%s%s%s",
+                  static_cast<std::size_t>(address - b->address), b->size,
+                  made.empty() ? "" : ", allocated at ", made.c_str(),
+                  b->freed_by != 0 ? ", freed" : "");
+    return text;
+  }
+  for (unsigned i = 0; i < m.process_count; ++i) {
+    const process& p = m.processes[i];
+    if (p.stack.owns(address)) return std::string{"on the stack of "} + p.name;
+  }
+  std::snprintf(text, sizeof text, "at 0x%llx", static_cast<unsigned long long>(address));
+  return text;
+}
+
+/// Letters for objects that have no name: A to Z, then AA and so on.
+class naming {
+ public:
+  explicit naming(std::vector<object_name>& objects) : objects_{objects} {}
+
+  std::string of(std::uint64_t address) {
+    const std::string known = static_object(address);
+    if (!known.empty()) return known;
+    const auto [at, fresh] = letters_.emplace(address, "");
+    if (!fresh) return at->second;
+    std::size_t n = objects_.size();
+    std::string letter;
+    do {
+      letter.insert(letter.begin(), static_cast<char>('A' + n % 26));
+      n /= 26;
+    } while (n-- != 0);
+    at->second = letter;
+    objects_.push_back({letter, what_is(address)});
+    return letter;
+  }
+
+ private:
+  std::vector<object_name>& objects_;
+  std::map<std::uint64_t, std::string> letters_;
+};
+
+/// Another process touches what this step touches, or the step is more than an access.
+bool matters(search& s, std::size_t at) {
+  const event& e = s.events[at];
+  switch (e.what.kind) {
+    case op_kind::read:
+    case op_kind::write:
+    case op_kind::rmw:
+    case op_kind::lock:
+    case op_kind::unlock:
+    case op_kind::unpark: break;
+    default: return true;
+  }
+  for (std::size_t i = 0; i < s.events.size(); ++i) {
+    const event& other = s.events[i];
+    if (other.by != e.by && dependent(other.what, e.what)) return true;
+  }
+  for (unsigned i = 0; i < m.process_count; ++i) {
+    const process& p = m.processes[i];
+    if (i != e.by && p.alive && !p.ended && dependent(p.pending, e.what)) return true;
+  }
+  return false;
+}
+
+/// What a mark is of, and whether more than one process has to do with it.
+bool matters(const mark& of) {
+  if (is_fence(of.what)) return true;
+  pool<mark>& all = marks();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const mark& other = all[i];
+    if (is_reader(of.what)) {
+      if (other.what == interlock_machine_rcu_gp_begin ||
+          other.what == interlock_machine_rcu_queued)
+        return true;
+    } else if (other.by != of.by && other.a == of.a && name(other.what) != nullptr) {
+      return true;
+    }
+  }
+  if (is_reader(of.what)) return false;
+  if (of.what != interlock_machine_lock_acquired && of.what != interlock_machine_lock_release)
+    return true;
+  for (const event& e : m.strategy->events) {
+    if (e.by != of.by && e.what.what.size != 0 && e.what.what.address == of.a) return true;
+  }
+  for (unsigned i = 0; i < m.process_count; ++i) {
+    const process& p = m.processes[i];
+    if (i != of.by && p.alive && !p.ended && p.pending.what.address == of.a) return true;
+  }
+  return false;
+}
+
+place place_of_mark(const mark& k) {
+  const place found = place_of(k.pc);
+  if (!found.hidden && !found.library) return found;
+  for (const std::uintptr_t pc : k.callers) {
+    if (pc == 0) break;
+    const place caller = place_of(pc);
+    if (!caller.hidden && !caller.library) return caller;
+  }
+  return found;
+}
+
+class teller {
+ public:
+  story run() {
+    search& s = *m.strategy;
+    find_own(s);
+    std::size_t next_mark = 0;
+    for (std::size_t i = 0; i <= s.events.size(); ++i) {
+      while (next_mark < marks().size() && marks()[next_mark].step <= i) add(marks()[next_mark++]);
+      if (i < s.events.size()) add(s, i);
+    }
+    add_failure(s);
+    return std::move(out_);
+  }
+
+ private:
+  void begin(row& r, process_id by, unsigned cpu) {
+    const process& p = m.processes[by];
+    r.by = by;
+    r.cpu = cpu;
+    r.flow = p.name;
+    std::vector<process_id>& stack = stacks_[cpu];
+    if (p.kind == process::role::task) {
+      stack.clear();
+    } else {
+      while (!stack.empty() && stack.back() != by && on(stack, by)) stack.pop_back();
+      if (!on(stack, by)) stack.push_back(by);
+    }
+    r.depth = static_cast<unsigned>(stack.size());
+    const bool interrupt = p.kind == process::role::interrupt;
+    r.context = softirqs_[by] != 0 ? "softirq"
+                : !interrupt       ? "task"
+                : p.bell == 1      ? "nmi"
+                                   : "hardirq";
+  }
+  static bool on(const std::vector<process_id>& stack, process_id p) {
+    for (const process_id q : stack) {
+      if (q == p) return true;
+    }
+    return false;
+  }
+
+  /// What the program itself touches, or somebody stands before.
+  void find_own(search& s) {
+    for (std::size_t i = 0; i < s.events.size(); ++i) {
+      if (!place_of(s.events[i].what.pc).library) own_.insert(s.events[i].what.what.address);
+    }
+    for (unsigned i = 0; i < m.process_count; ++i) {
+      if (m.processes[i].alive && !m.processes[i].ended)
+        own_.insert(m.processes[i].pending.what.address);
+    }
+    // A failure of the library itself is told with all of its steps, as is one that was looked for there.
+    all_ = m.full_granularity;
+    bool outside = m.failure_depth == 0;
+    for (unsigned i = 0; i < m.failure_depth && !outside; ++i) {
+      const place found = place_of(m.failure_stack[i]);
+      outside = !found.hidden && !found.library;
+    }
+    if (!outside && m.failed != failure_kind::deadlock && m.failed != failure_kind::livelock)
+      all_ = m.failed != failure_kind::assertion || all_;
+  }
+  /// An access by the library to what is its own.
+  [[nodiscard]] bool is_inside(const event& e, const place& where) const {
+    const bool access = e.what.kind == op_kind::read || e.what.kind == op_kind::write ||
+                        e.what.kind == op_kind::rmw;
+    return !all_ && access && where.library && own_.count(e.what.what.address) == 0;
+  }
+
+  /// Where it fails, if that is the doing of one flow.
+  void add_failure(search& s) {
+    if (m.failure_depth == 0 || m.failed == failure_kind::deadlock ||
+        m.failed == failure_kind::livelock)
+      return;
+    row r;
+    r.is_mark = true;
+    r.step = static_cast<std::uint32_t>(s.events.size());
+    begin(r, m.self, m.processes[m.self].cpu);
+    r.kind = "fails";
+    if (const std::uintptr_t at = race_address(); at != 0) {
+      r.kind = "races on";
+      r.object = names_.of(at);
+      r.key = at;
+    }
+    for (unsigned i = 0; i < m.failure_depth; ++i) {
+      const place found = place_of(m.failure_stack[i]);
+      if (found.hidden) continue;
+      if (r.where.file.empty() || (r.where.library && !found.library)) r.where = found;
+      if (!found.library) break;
+    }
+    out_.rows.push_back(std::move(r));
+  }
+
+  void add(const mark& k) {
+    if (k.what == interlock_machine_context_enter) softirqs_[k.by] += k.a & softirq_bits;
+    if (k.what == interlock_machine_context_exit) softirqs_[k.by] -= k.a & softirq_bits;
+    const char* const said = name(k.what);
+    if (said == nullptr) return;
+    row r;
+    r.is_mark = true;
+    r.step = k.step;
+    begin(r, k.by, k.cpu);
+    r.kind = said;
+    r.matters = matters(k);
+    r.where = place_of_mark(k);
+    if (r.matters && !is_reader(k.what) && k.what != interlock_machine_rcu_gp_begin &&
+        k.what != interlock_machine_rcu_gp_end)
+      r.object = names_.of(k.a);
+    r.key = is_reader(k.what) ? 1 : k.a;
+    switch (k.what) {
+      case interlock_machine_lock_acquired:
+      case interlock_machine_rcu_enter: r.spans = row::span::begin; break;
+      case interlock_machine_lock_release:
+      case interlock_machine_rcu_exit: r.spans = row::span::end; break;
+      default: break;
+    }
+    const auto here = static_cast<int>(out_.rows.size());
+    if (k.what == interlock_machine_fence_signaled) signaled_[k.a] = here;
+    if (k.what == interlock_machine_fence_wait_end) {
+      const auto at = signaled_.find(k.a);
+      if (at != signaled_.end()) r.cause = at->second;
+    }
+    out_.rows.push_back(std::move(r));
+  }
+
+  void add(search& s, std::size_t i) {
+    const event& e = s.events[i];
+    row r;
+    r.step = static_cast<std::uint32_t>(i);
+    begin(r, e.by, e.cpu);
+    r.kind = name(e.what.kind);
+    r.where = place_of(e.what.pc);
+    r.matters = matters(s, i) && !is_inside(e, r.where);
+    const std::uint64_t address = e.what.what.address;
+    const auto kind = static_cast<object>(address >> 56);
+    const std::uint64_t plain = address & 0x00ff'ffff'ffff'ffffu;
+    const auto here = static_cast<int>(out_.rows.size());
+    switch (e.what.kind) {
+      case op_kind::read:
+      case op_kind::write:
+      case op_kind::rmw:
+      case op_kind::park:
+      case op_kind::wake:
+      case op_kind::unpark:
+      case op_kind::lock:
+      case op_kind::unlock:
+        if (r.matters) r.object = names_.of(plain);
+        r.key = plain;
+        break;
+      case op_kind::ring: r.object = "cpu " + std::to_string(plain >> granule_bits >> 4); break;
+      case op_kind::join:
+        r.object = m.processes[(plain >> granule_bits) % max_processes].name;
+        break;
+      default: break;
+    }
+    if (e.what.kind == op_kind::rmw && kind == object::lock) r.kind = "tries to lock";
+    if (e.what.kind == op_kind::lock) r.spans = row::span::begin;
+    if (e.what.kind == op_kind::unlock) r.spans = row::span::end;
+    if (e.what.kind == op_kind::unpark || e.what.kind == op_kind::ring) last_[address] = here;
+    if (e.what.kind == op_kind::wake || e.what.kind == op_kind::deliver) {
+      const auto at = last_.find(address);
+      if (at != last_.end()) r.cause = at->second;
+    }
+    out_.rows.push_back(std::move(r));
+  }
+
+  story out_;
+  naming names_{out_.objects};
+  std::vector<process_id> stacks_[max_all_cpus];
+  std::uint64_t softirqs_[max_processes] = {};
+  std::set<std::uint64_t> own_;
+  bool all_ = false;
+  std::map<std::uint64_t, int> last_;
+  std::map<std::uint64_t, int> signaled_;
+};
+
+}  // namespace
+
+void keep_mark(interlock_machine_event what, std::uint64_t a, std::uint64_t b,
+               std::uintptr_t pc) noexcept {
+  if (marks().full()) return;
+  mark& k = marks().grow();
+  k = {what, m.strategy->steps_taken(), m.self, m.me().cpu, a, b, pc, {}};
+  const flow& f = m.me().stack;
+  std::uint32_t depth = f.depth < flow::max_calls ? f.depth : flow::max_calls;
+  for (std::uintptr_t& caller : k.callers) {
+    if (depth == 0) break;
+    caller = f.calls[--depth];
+  }
+}
+
+void marks_of_executions(bool kept) {
+  if (kept) marks().clear();
+  marks_kept = kept;
+}
+
+std::string describe_object(std::uintptr_t address) {
+  const std::string known = static_object(address);
+  return known.empty() ? what_is(address) : known;
+}
+
+std::uintptr_t race_address() noexcept {
+  if (m.failed != failure_kind::data_race) return 0;
+  const char* const at = std::strstr(m.failure_text, " at 0x");
+  return at != nullptr ? std::strtoull(at + 4, nullptr, 16) : 0;
+}
+
+story tell() { return teller{}.run(); }
+
+}  // namespace interlock::machine
