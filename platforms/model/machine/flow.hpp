@@ -51,5 +51,7 @@ void flow_begins(boost::context::detail::transfer_t came) noexcept;
 void find_thread_storage() noexcept;
 /// What a new task's variables begin with.
 void initialise_thread_storage(flow& f) noexcept;
+/// At the end of a thread of the program: its thread_local variables, and the values of its keys.
+void run_thread_destructors() noexcept;
 
 }  // namespace interlock::machine
