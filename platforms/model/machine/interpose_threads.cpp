@@ -6,17 +6,27 @@
 /// A pthread_mutex_t is known by its address; its contents are not used, so a statically initialised one is as good as any. Recursive and
 /// error-checking kinds are told by libc's own field.
 
+#include <cxxabi.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdarg.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <typeinfo>
 
 #include "machine.hpp"
 
@@ -325,12 +335,36 @@ EXPORT unsigned sleep(unsigned seconds) {
   return 0;
 }
 
-EXPORT int pthread_rwlock_rdlock(pthread_rwlock_t* lock) {
-  return m.running ? (refuse("pthread_rwlock_rdlock"), 0) : REAL(pthread_rwlock_rdlock)(lock);
+EXPORT time_t time(time_t* result) {
+  if (!m.running) return REAL(time)(result);
+  const time_t seconds = m.now / 1'000'000'000;
+  if (result != nullptr) *result = seconds;
+  return seconds;
 }
-EXPORT int pthread_rwlock_wrlock(pthread_rwlock_t* lock) {
-  return m.running ? (refuse("pthread_rwlock_wrlock"), 0) : REAL(pthread_rwlock_wrlock)(lock);
+EXPORT int gettimeofday(timeval* t, void* zone) {
+  if (!m.running) return REAL(gettimeofday)(t, zone);
+  t->tv_sec = m.now / 1'000'000'000;
+  t->tv_usec = m.now % 1'000'000'000 / 1000;
+  return 0;
 }
+
+#define REFUSED(name, result, parameters, arguments) \
+  EXPORT result name parameters {                    \
+    if (m.running) refuse(#name);                    \
+    return REAL(name) arguments;                     \
+  }
+REFUSED(pthread_rwlock_rdlock, int, (pthread_rwlock_t * lock), (lock))
+REFUSED(pthread_rwlock_wrlock, int, (pthread_rwlock_t * lock), (lock))
+REFUSED(pthread_barrier_wait, int, (pthread_barrier_t * barrier), (barrier))
+REFUSED(sem_wait, int, (sem_t * semaphore), (semaphore))
+REFUSED(sem_timedwait, int, (sem_t * semaphore, const timespec* until), (semaphore, until))
+REFUSED(poll, int, (pollfd * files, nfds_t count, int timeout), (files, count, timeout))
+REFUSED(select, int, (int count, fd_set* in, fd_set* out, fd_set* other, timeval* timeout),
+        (count, in, out, other, timeout))
+REFUSED(epoll_wait, int, (int file, epoll_event* events, int count, int timeout),
+        (file, events, count, timeout))
+REFUSED(fork, pid_t, (), ())
+REFUSED(getrandom, ssize_t, (void* memory, std::size_t size, unsigned flags), (memory, size, flags))
 
 // --- ends of the program ---
 
@@ -352,6 +386,64 @@ EXPORT void __assert_fail(const char* assertion, const char* file, unsigned line
   real(cache, "__assert_fail")(assertion, file, line, function_name);
   __builtin_trap();
 }
+EXPORT void exit(int status) {
+  if (m.running) m.fail(failure_kind::assertion, "BUG: exit(%d) was called", status);
+  REAL(exit)(status);
+  __builtin_trap();
+}
+EXPORT void _exit(int status) {
+  if (m.running) m.fail(failure_kind::assertion, "BUG: _exit(%d) was called", status);
+  REAL(_exit)(status);
+  __builtin_trap();
+}
+EXPORT void _Exit(int status) { _exit(status); }
+EXPORT void quick_exit(int status) {
+  if (m.running) m.fail(failure_kind::assertion, "BUG: quick_exit(%d) was called", status);
+  REAL(quick_exit)(status);
+  __builtin_trap();
+}
+EXPORT void pthread_exit(void* result) {
+  if (m.running) refuse("pthread_exit");
+  REAL(pthread_exit)(result);
+  __builtin_trap();
+}
+
+namespace {
+
+/// The C++ library calls it where an exception leaves a flow, or a function that must not throw.
+struct terminations {
+  terminations() noexcept { former = std::set_terminate(terminated); }
+  [[noreturn]] static void terminated() {
+    if (!m.running) {
+      former();
+      std::abort();
+    }
+    const std::type_info* const type = abi::__cxa_current_exception_type();
+    if (type == nullptr) m.fail(failure_kind::assertion, "BUG: std::terminate() was called");
+    // what() may be the program's, and is not to be explored.
+    static char what[1024];
+    static char name[256];
+    what[0] = '\0';
+    m.running = false;
+    try {
+      throw;
+    } catch (const std::exception& e) {
+      std::snprintf(what, sizeof what, ": %s", e.what());
+    } catch (...) {
+    }
+    int status = 0;
+    char* const readable = abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
+    std::snprintf(name, sizeof name, "%s", readable != nullptr ? readable : type->name());
+    std::free(readable);
+    m.running = true;
+    m.fail(failure_kind::assertion, "BUG: an exception was not caught: %s%s", name, what);
+  }
+  static inline std::terminate_handler former = nullptr;
+};
+const terminations handler;
+
+}  // namespace
+
 EXPORT void __cxa_pure_virtual() {
   if (m.running) m.fail(failure_kind::assertion, "BUG: a pure virtual function was called");
   std::abort();

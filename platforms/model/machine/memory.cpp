@@ -10,6 +10,9 @@
 #include <cstring>
 #include <iterator>
 
+// In the program's data if the program uses it; exploring sets it.
+extern "C" char __libc_single_threaded;
+
 namespace interlock::machine {
 namespace {
 
@@ -110,6 +113,8 @@ void program_image::remember() noexcept {
     if (data_.size != 0) data_.copy = reserve(data_.size);
   }
   std::memcpy(data_.copy, data_.memory, data_.size);
+  const auto flag = reinterpret_cast<std::byte*>(&__libc_single_threaded) - data_.memory;
+  if (flag >= 0 && static_cast<std::size_t>(flag) < data_.size) data_.copy[flag] = std::byte{0};
   for (unsigned i = 0; i < own_count_; ++i) std::memcpy(own_[i].copy, own_[i].memory, own_[i].size);
 }
 

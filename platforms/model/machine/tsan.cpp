@@ -5,8 +5,12 @@
 /// For plain accesses the call comes before the access, which the program then makes by itself. Atomic accesses are made here.
 /// Names and meanings: LLVM compiler-rt, tsan_interface.h and tsan_interface_atomic.h (the ABI).
 
+#include <dlfcn.h>
+#include <link.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 #include "machine.hpp"
@@ -88,19 +92,84 @@ EXPORT void __tsan_vptr_update(void** p, void* value) {
   if (*p != value) plain(p, sizeof *p, true, false, CALLER);
 }
 
+// As calls of the program: it is compiled so that the compiler does not know them. The machine and libraries call these too.
+
+namespace {
+
+using copy_function = void*(void*, const void*, std::size_t);
+using fill_function = void*(void*, int, std::size_t);
+
+template <class F>
+F* libc(F*& cache, const char* name) noexcept {
+  if (cache == nullptr) [[unlikely]] {
+    cache = reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
+    if (cache == nullptr) std::abort();
+  }
+  return cache;
+}
+copy_function* real_memcpy;
+copy_function* real_memmove;
+fill_function* real_memset;
+
+/// The program's text.
+struct text {
+  text() noexcept {
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* result) {
+          auto& t = *static_cast<text*>(result);
+          for (int i = 0; i < info->dlpi_phnum; ++i) {
+            const ElfW(Phdr)& header = info->dlpi_phdr[i];
+            if (header.p_type != PT_LOAD || (header.p_flags & PF_X) == 0) continue;
+            t.begin = info->dlpi_addr + header.p_vaddr;
+            t.size = header.p_memsz;
+          }
+          return 1;  // the program comes first
+        },
+        this);
+  }
+  std::uintptr_t begin = 0;
+  std::size_t size = 0;
+};
+const text program;
+
+bool seen(std::uintptr_t caller) noexcept {
+  return m.running && caller - program.begin < program.size;
+}
+
+}  // namespace
+
 EXPORT void* __tsan_memcpy(void* to, const void* from, std::size_t size) {
   plain(from, size, false, false, CALLER);
   plain(to, size, true, false, CALLER);
-  return __builtin_memcpy(to, from, size);
+  return libc(real_memcpy, "memcpy")(to, from, size);
 }
 EXPORT void* __tsan_memmove(void* to, const void* from, std::size_t size) {
   plain(from, size, false, false, CALLER);
   plain(to, size, true, false, CALLER);
-  return __builtin_memmove(to, from, size);
+  return libc(real_memmove, "memmove")(to, from, size);
 }
 EXPORT void* __tsan_memset(void* to, int value, std::size_t size) {
   plain(to, size, true, false, CALLER);
-  return __builtin_memset(to, value, size);
+  return libc(real_memset, "memset")(to, value, size);
+}
+EXPORT void* memcpy(void* to, const void* from, std::size_t size) {
+  if (seen(CALLER)) [[unlikely]] {
+    plain(from, size, false, false, CALLER);
+    plain(to, size, true, false, CALLER);
+  }
+  return libc(real_memcpy, "memcpy")(to, from, size);
+}
+EXPORT void* memmove(void* to, const void* from, std::size_t size) {
+  if (seen(CALLER)) [[unlikely]] {
+    plain(from, size, false, false, CALLER);
+    plain(to, size, true, false, CALLER);
+  }
+  return libc(real_memmove, "memmove")(to, from, size);
+}
+EXPORT void* memset(void* to, int value, std::size_t size) {
+  if (seen(CALLER)) [[unlikely]]
+    plain(to, size, true, false, CALLER);
+  return libc(real_memset, "memset")(to, value, size);
 }
 
 EXPORT void __tsan_atomic_thread_fence(int order) {
