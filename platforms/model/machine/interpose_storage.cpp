@@ -66,10 +66,7 @@ struct registration {
   void* object;
   process_id of;
 };
-pool<registration>& registrations() noexcept {
-  static pool<registration> all{std::size_t{1} << 16};
-  return all;
-}
+pool<registration> registrations{std::size_t{1} << 16};
 std::uint32_t registered_in = 0;
 
 }  // namespace
@@ -77,7 +74,7 @@ std::uint32_t registered_in = 0;
 namespace interlock::machine {
 
 void run_thread_destructors() noexcept {
-  auto& all = registrations();
+  auto& all = registrations;
   if (registered_in == m.stamp) {
     // A destructor may register another.
     for (std::size_t i = all.size(); i-- > 0;) {
@@ -147,7 +144,7 @@ EXPORT int __cxa_thread_atexit(destructor* destroy, void* object, void* owner) {
     static function* cache;
     return real(cache, "__cxa_thread_atexit")(destroy, object, owner);
   }
-  auto& all = registrations();
+  auto& all = registrations;
   if (registered_in != m.stamp) {
     registered_in = m.stamp;
     all.clear();

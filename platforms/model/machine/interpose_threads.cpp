@@ -201,12 +201,32 @@ EXPORT int pthread_cond_broadcast(pthread_cond_t* c) {
 }
 
 EXPORT int pthread_once(pthread_once_t* once, void (*function)()) {
+  constexpr int done = 2;
   if (!m.running) return REAL(pthread_once)(once, function);
-  m.lock(object_of(once), CALLER);
-  if (*once != 2) {
-    m.undo.save(granule_of(object_of(once)));
+  if (!in_program(CALLER)) {
+    // A library's own: what it makes outlives the execution, and is not looked into.
+    if (*once == done) return 0;
+    m.running = false;
     function();
-    *once = 2;
+    m.running = true;
+    *once = done;
+    return 0;
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(once);
+  m.atomic_access(op_kind::read, address, sizeof *once, __ATOMIC_ACQUIRE, CALLER);
+  m.atomic_loaded(address, __ATOMIC_ACQUIRE);
+  if (*once == done) return 0;
+  m.lock(object_of(once), CALLER);
+  if (*once != done) {
+    try {
+      function();
+    } catch (...) {
+      m.unlock(object_of(once), CALLER);
+      throw;
+    }
+    m.atomic_access(op_kind::write, address, sizeof *once, __ATOMIC_RELEASE, CALLER);
+    *once = done;
+    m.atomic_stored(address, __ATOMIC_RELEASE);
   }
   m.unlock(object_of(once), CALLER);
   return 0;

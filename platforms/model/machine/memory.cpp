@@ -26,7 +26,30 @@ std::byte* reserve(std::size_t size) noexcept {
   return static_cast<std::byte*>(memory);
 }
 
+/// The program's text.
+struct text {
+  text() noexcept {
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* result) {
+          auto& t = *static_cast<text*>(result);
+          for (int i = 0; i < info->dlpi_phnum; ++i) {
+            const ElfW(Phdr)& header = info->dlpi_phdr[i];
+            if (header.p_type != PT_LOAD || (header.p_flags & PF_X) == 0) continue;
+            t.begin = info->dlpi_addr + header.p_vaddr;
+            t.size = header.p_memsz;
+          }
+          return 1;  // the program comes first
+        },
+        this);
+  }
+  std::uintptr_t begin = 0;
+  std::size_t size = 0;
+};
+const text program;
+
 }  // namespace
+
+bool in_program(std::uintptr_t pc) noexcept { return pc - program.begin < program.size; }
 
 heap::heap() noexcept : blocks_{std::size_t{1} << 20} {
   begin_ = reinterpret_cast<std::uintptr_t>(reserve(capacity));

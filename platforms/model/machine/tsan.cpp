@@ -6,12 +6,12 @@
 /// Names and meanings: LLVM compiler-rt, tsan_interface.h and tsan_interface_atomic.h (the ABI).
 
 #include <dlfcn.h>
-#include <link.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 
 #include "machine.hpp"
 
@@ -26,7 +26,14 @@ inline void plain(const volatile void* p, std::size_t size, bool writes, bool is
                   std::uintptr_t pc) noexcept {
   if (!m.running) [[likely]]
     return;
-  m.plain_access(reinterpret_cast<std::uintptr_t>(p), size, writes, is_volatile, pc);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  if (is_thread_storage(address)) return;
+  m.plain_access(address, size, writes, is_volatile, pc);
+}
+
+/// An access of an execution to what flows may share.
+inline bool explored(const volatile void* p) noexcept {
+  return m.running && !is_thread_storage(reinterpret_cast<std::uintptr_t>(p));
 }
 
 }  // namespace
@@ -111,30 +118,7 @@ copy_function* real_memcpy;
 copy_function* real_memmove;
 fill_function* real_memset;
 
-/// The program's text.
-struct text {
-  text() noexcept {
-    dl_iterate_phdr(
-        [](dl_phdr_info* info, std::size_t, void* result) {
-          auto& t = *static_cast<text*>(result);
-          for (int i = 0; i < info->dlpi_phnum; ++i) {
-            const ElfW(Phdr)& header = info->dlpi_phdr[i];
-            if (header.p_type != PT_LOAD || (header.p_flags & PF_X) == 0) continue;
-            t.begin = info->dlpi_addr + header.p_vaddr;
-            t.size = header.p_memsz;
-          }
-          return 1;  // the program comes first
-        },
-        this);
-  }
-  std::uintptr_t begin = 0;
-  std::size_t size = 0;
-};
-const text program;
-
-bool seen(std::uintptr_t caller) noexcept {
-  return m.running && caller - program.begin < program.size;
-}
+bool seen(std::uintptr_t caller) noexcept { return m.running && in_program(caller); }
 
 }  // namespace
 
@@ -185,7 +169,7 @@ namespace {
 
 template <class T>
 T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
-  if (!m.running) return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+  if (!explored(p)) return __atomic_load_n(p, __ATOMIC_SEQ_CST);
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   m.atomic_access(op_kind::read, address, sizeof(T), order, pc);
   const T value = *p;
@@ -196,7 +180,7 @@ T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
 
 template <class T>
 void store(volatile T* p, T value, int order, std::uintptr_t pc) noexcept {
-  if (!m.running) {
+  if (!explored(p)) {
     __atomic_store_n(p, value, __ATOMIC_SEQ_CST);
     return;
   }
@@ -208,7 +192,7 @@ void store(volatile T* p, T value, int order, std::uintptr_t pc) noexcept {
 
 template <class T, class F>
 T modify(volatile T* p, int order, std::uintptr_t pc, F change) noexcept {
-  if (!m.running) {
+  if (!explored(p)) {
     T old = __atomic_load_n(p, __ATOMIC_SEQ_CST);
     while (!__atomic_compare_exchange_n(p, &old, change(old), false, __ATOMIC_SEQ_CST,
                                         __ATOMIC_SEQ_CST)) {
@@ -226,7 +210,7 @@ T modify(volatile T* p, int order, std::uintptr_t pc, F change) noexcept {
 template <class T>
 bool compare_exchange(volatile T* p, T* expected, T desired, int order, int failure,
                       std::uintptr_t pc) noexcept {
-  if (!m.running) {
+  if (!explored(p)) {
     return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_SEQ_CST);
   }
@@ -294,3 +278,57 @@ ATOMICS(32, std::uint32_t)
 ATOMICS(64, std::uint64_t)
 __extension__ using wide = unsigned __int128;
 ATOMICS(128, wide)
+
+// Atomic objects that no instruction serves: calls of libatomic, whose locks nobody would see. Names: GCC's atomic library.
+
+#define GENERIC(result, name, parameters)           \
+  extern "C" __attribute__((visibility("default"))) \
+  result generic_##name parameters __asm__("__atomic_" #name)
+GENERIC(void, load, (std::size_t size, const void* p, void* value, int order));
+GENERIC(void, store, (std::size_t size, void* p, const void* value, int order));
+GENERIC(void, exchange, (std::size_t size, void* p, const void* value, void* old, int order));
+GENERIC(bool, compare_exchange,
+        (std::size_t size, void* p, void* expected, const void* desired, int order, int failure));
+
+void generic_load(std::size_t size, const void* p, void* value, int order) {
+  static std::remove_pointer_t<decltype(&generic_load)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_load")(size, p, value, order);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::read, address, size, order, CALLER);
+  std::memcpy(value, p, size);
+  m.atomic_loaded(address, order);
+}
+void generic_store(std::size_t size, void* p, const void* value, int order) {
+  static std::remove_pointer_t<decltype(&generic_store)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_store")(size, p, value, order);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::write, address, size, order, CALLER);
+  std::memcpy(p, value, size);
+  m.atomic_stored(address, order);
+}
+void generic_exchange(std::size_t size, void* p, const void* value, void* old, int order) {
+  static std::remove_pointer_t<decltype(&generic_exchange)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_exchange")(size, p, value, old, order);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::rmw, address, size, order, CALLER);
+  std::memcpy(old, p, size);
+  std::memcpy(p, value, size);
+  m.atomic_modified(address, order);
+}
+bool generic_compare_exchange(std::size_t size, void* p, void* expected, const void* desired,
+                              int order, int failure) {
+  static std::remove_pointer_t<decltype(&generic_compare_exchange)>* cache;
+  if (!explored(p)) {
+    return libc(cache, "__atomic_compare_exchange")(size, p, expected, desired, order, failure);
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::rmw, address, size, order, CALLER);
+  if (std::memcmp(p, expected, size) == 0) {
+    std::memcpy(p, desired, size);
+    m.atomic_modified(address, order);
+    return true;
+  }
+  std::memcpy(expected, p, size);
+  m.atomic_loaded(address, failure);
+  return false;
+}
