@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -559,6 +560,41 @@ TEST(pitfalls, a_mutex_locked_twice_is_a_deadlock) {
     must(n == 2);
   });
   EXPECT_TRUE(holds(recursive)) << recursive;
+}
+
+template <class Lock>
+model::report writers_and_a_reader() {
+  return model::explore([] {
+    std::shared_mutex lock;
+    int n = 0;
+    const auto write = [&] {
+      const Lock g{lock};
+      ++n;
+    };
+    std::thread reader{[&] {
+      const std::shared_lock g{lock};
+      must(n >= 0 && n <= 2);
+    }};
+    both(write, write);
+    reader.join();
+    must(n == 2 && lock.try_lock());
+    must(!lock.try_lock_shared());
+    lock.unlock();
+  });
+}
+
+TEST(pitfalls, shared_mutexes_are_modelled) {
+  const auto r = writers_and_a_reader<std::unique_lock<std::shared_mutex>>();
+  EXPECT_TRUE(holds(r)) << r;
+  EXPECT_GE(r.executions(), 6u);
+  const auto broken = writers_and_a_reader<std::shared_lock<std::shared_mutex>>();
+  EXPECT_TRUE(says(broken, "data-race")) << broken;
+  const auto twice = model::explore([] {
+    std::shared_mutex lock;
+    const std::shared_lock g{lock};
+    const std::unique_lock h{lock};
+  });
+  EXPECT_TRUE(says(twice, "BUG: deadlock")) << twice;
 }
 
 TEST(pitfalls, unlocking_a_mutex_of_another_is_found) {

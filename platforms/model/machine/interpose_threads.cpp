@@ -200,6 +200,61 @@ EXPORT int pthread_cond_broadcast(pthread_cond_t* c) {
   return m.running ? notify(c, UINT32_MAX, CALLER) : REAL(pthread_cond_broadcast)(c);
 }
 
+// Reader-writer locks: the first word counts the readers. Who waits may be overtaken by both kinds.
+
+namespace {
+
+constexpr std::uint32_t a_writer = UINT32_MAX;
+
+std::uint32_t* word_of(pthread_rwlock_t* lock) noexcept {
+  return reinterpret_cast<std::uint32_t*>(lock);
+}
+
+int enter(pthread_rwlock_t* lock, bool writes, bool waits, std::uintptr_t pc) noexcept {
+  std::uint32_t* const word = word_of(lock);
+  const auto address = reinterpret_cast<std::uintptr_t>(word);
+  while (true) {
+    m.atomic_access(op_kind::rmw, address, sizeof *word, __ATOMIC_ACQUIRE, pc);
+    const std::uint32_t state = *word;
+    if (writes ? state == 0 : state != a_writer) {
+      *word = writes ? a_writer : state + 1;
+      m.atomic_modified(address, __ATOMIC_ACQUIRE);
+      return 0;
+    }
+    m.atomic_loaded(address, __ATOMIC_RELAXED);
+    if (!waits) return EBUSY;
+    (void)m.park(word, state, for_ever, false, pc);
+  }
+}
+
+}  // namespace
+
+EXPORT int pthread_rwlock_rdlock(pthread_rwlock_t* lock) {
+  return m.running ? enter(lock, false, true, CALLER) : REAL(pthread_rwlock_rdlock)(lock);
+}
+EXPORT int pthread_rwlock_tryrdlock(pthread_rwlock_t* lock) {
+  return m.running ? enter(lock, false, false, CALLER) : REAL(pthread_rwlock_tryrdlock)(lock);
+}
+EXPORT int pthread_rwlock_wrlock(pthread_rwlock_t* lock) {
+  return m.running ? enter(lock, true, true, CALLER) : REAL(pthread_rwlock_wrlock)(lock);
+}
+EXPORT int pthread_rwlock_trywrlock(pthread_rwlock_t* lock) {
+  return m.running ? enter(lock, true, false, CALLER) : REAL(pthread_rwlock_trywrlock)(lock);
+}
+EXPORT int pthread_rwlock_unlock(pthread_rwlock_t* lock) {
+  if (!m.running) return REAL(pthread_rwlock_unlock)(lock);
+  std::uint32_t* const word = word_of(lock);
+  const auto address = reinterpret_cast<std::uintptr_t>(word);
+  m.atomic_access(op_kind::rmw, address, sizeof *word, __ATOMIC_RELEASE, CALLER);
+  if (*word == 0)
+    m.fail(failure_kind::assertion, "BUG: a reader-writer lock is unlocked that nobody holds");
+  *word = *word == a_writer ? 0 : *word - 1;
+  const bool is_free = *word == 0;
+  m.atomic_modified(address, __ATOMIC_RELEASE);
+  if (is_free) m.unpark(word, UINT32_MAX, CALLER);
+  return 0;
+}
+
 EXPORT int pthread_once(pthread_once_t* once, void (*function)()) {
   constexpr int done = 2;
   if (!m.running) return REAL(pthread_once)(once, function);
@@ -373,8 +428,6 @@ EXPORT int gettimeofday(timeval* t, void* zone) {
     if (m.running) refuse(#name);                    \
     return REAL(name) arguments;                     \
   }
-REFUSED(pthread_rwlock_rdlock, int, (pthread_rwlock_t * lock), (lock))
-REFUSED(pthread_rwlock_wrlock, int, (pthread_rwlock_t * lock), (lock))
 REFUSED(pthread_barrier_wait, int, (pthread_barrier_t * barrier), (barrier))
 REFUSED(sem_wait, int, (sem_t * semaphore), (semaphore))
 REFUSED(sem_timedwait, int, (sem_t * semaphore, const timespec* until), (semaphore, until))

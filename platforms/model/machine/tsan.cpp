@@ -332,3 +332,35 @@ bool generic_compare_exchange(std::size_t size, void* p, void* expected, const v
   m.atomic_loaded(address, failure);
   return false;
 }
+
+// Of 16 bytes: clang calls these.
+GENERIC(wide, load_16, (const volatile void* p, int order));
+GENERIC(void, store_16, (volatile void* p, wide value, int order));
+GENERIC(wide, exchange_16, (volatile void* p, wide value, int order));
+GENERIC(bool, compare_exchange_16,
+        (volatile void* p, void* expected, wide desired, int order, int failure));
+
+wide generic_load_16(const volatile void* p, int order) {
+  static std::remove_pointer_t<decltype(&generic_load_16)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_load_16")(p, order);
+  return load(static_cast<const volatile wide*>(p), order, CALLER);
+}
+void generic_store_16(volatile void* p, wide value, int order) {
+  static std::remove_pointer_t<decltype(&generic_store_16)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_store_16")(p, value, order);
+  store(static_cast<volatile wide*>(p), value, order, CALLER);
+}
+wide generic_exchange_16(volatile void* p, wide value, int order) {
+  static std::remove_pointer_t<decltype(&generic_exchange_16)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_exchange_16")(p, value, order);
+  return modify(static_cast<volatile wide*>(p), order, CALLER, [value](wide) { return value; });
+}
+bool generic_compare_exchange_16(volatile void* p, void* expected, wide desired, int order,
+                                 int failure) {
+  static std::remove_pointer_t<decltype(&generic_compare_exchange_16)>* cache;
+  if (!explored(p)) {
+    return libc(cache, "__atomic_compare_exchange_16")(p, expected, desired, order, failure);
+  }
+  return compare_exchange(static_cast<volatile wide*>(p), static_cast<wide*>(expected), desired,
+                          order, failure, CALLER);
+}
