@@ -597,6 +597,23 @@ TEST(pitfalls, shared_mutexes_are_modelled) {
   EXPECT_TRUE(says(twice, "BUG: deadlock")) << twice;
 }
 
+TEST(pitfalls, posix_spin_locks_are_modelled) {
+  const auto r = model::explore([] {
+    pthread_spinlock_t lock;
+    must(pthread_spin_init(&lock, PTHREAD_PROCESS_PRIVATE) == 0);
+    int n = 0;
+    const auto add = [&] {
+      must(pthread_spin_lock(&lock) == 0);
+      ++n;
+      must(pthread_spin_unlock(&lock) == 0);
+    };
+    both(add, add);
+    must(n == 2);
+  });
+  EXPECT_TRUE(holds(r)) << r;
+  EXPECT_EQ(r.executions(), 2u);
+}
+
 TEST(pitfalls, unlocking_a_mutex_of_another_is_found) {
   const auto r = model::explore([] {
     std::mutex lock;
@@ -720,6 +737,11 @@ TEST(pitfalls, clocks_are_the_machines) {
 TEST(pitfalls, what_is_not_modelled_is_refused) {
   const auto pid = model::explore([] { must(::syscall(SYS_getpid) != 0); });
   EXPECT_TRUE(says(pid, "is not modelled")) << pid;
+  const auto timed = model::explore([] {
+    std::timed_mutex lock;
+    must(lock.try_lock_for(std::chrono::seconds{1}));
+  });
+  EXPECT_TRUE(says(timed, "pthread_mutex_clocklock is not modelled")) << timed;
   const auto child = model::explore([] { (void)::fork(); });
   EXPECT_TRUE(says(child, "fork is not modelled")) << child;
 }

@@ -49,7 +49,9 @@ F* real(F*& cache, const char* name) noexcept {
     return real(cache, #name);          \
   }())
 
-std::uint64_t object_of(const void* p) noexcept { return reinterpret_cast<std::uintptr_t>(p); }
+std::uint64_t object_of(const volatile void* p) noexcept {
+  return reinterpret_cast<std::uintptr_t>(p);
+}
 
 std::int64_t nanoseconds(const timespec& t) noexcept {
   return t.tv_sec * 1'000'000'000 + t.tv_nsec;
@@ -198,6 +200,25 @@ EXPORT int pthread_cond_signal(pthread_cond_t* c) {
 }
 EXPORT int pthread_cond_broadcast(pthread_cond_t* c) {
   return m.running ? notify(c, UINT32_MAX, CALLER) : REAL(pthread_cond_broadcast)(c);
+}
+
+EXPORT int pthread_spin_lock(pthread_spinlock_t* lock) {
+  if (!m.running) return REAL(pthread_spin_lock)(lock);
+  if (holder_of(object_of(lock)) == m.self)
+    m.fail(failure_kind::deadlock, "BUG: deadlock: a task locks a spin lock that it holds");
+  m.lock(object_of(lock), CALLER);
+  return 0;
+}
+EXPORT int pthread_spin_trylock(pthread_spinlock_t* lock) {
+  if (!m.running) return REAL(pthread_spin_trylock)(lock);
+  return m.try_lock(object_of(lock), CALLER) ? 0 : EBUSY;
+}
+EXPORT int pthread_spin_unlock(pthread_spinlock_t* lock) {
+  if (!m.running) return REAL(pthread_spin_unlock)(lock);
+  if (holder_of(object_of(lock)) != m.self)
+    m.fail(failure_kind::assertion, "BUG: a task unlocks a spin lock that it does not hold");
+  m.unlock(object_of(lock), CALLER);
+  return 0;
 }
 
 // Reader-writer locks: the first word counts the readers. Who waits may be overtaken by both kinds.
@@ -428,6 +449,21 @@ EXPORT int gettimeofday(timeval* t, void* zone) {
     if (m.running) refuse(#name);                    \
     return REAL(name) arguments;                     \
   }
+REFUSED(pthread_rwlock_timedrdlock, int, (pthread_rwlock_t * lock, const timespec* until),
+        (lock, until))
+REFUSED(pthread_rwlock_timedwrlock, int, (pthread_rwlock_t * lock, const timespec* until),
+        (lock, until))
+REFUSED(pthread_rwlock_clockrdlock, int,
+        (pthread_rwlock_t * lock, clockid_t clock_id, const timespec* until),
+        (lock, clock_id, until))
+REFUSED(pthread_rwlock_clockwrlock, int,
+        (pthread_rwlock_t * lock, clockid_t clock_id, const timespec* until),
+        (lock, clock_id, until))
+REFUSED(pthread_mutex_timedlock, int, (pthread_mutex_t * mutex, const timespec* until),
+        (mutex, until))
+REFUSED(pthread_mutex_clocklock, int,
+        (pthread_mutex_t * mutex, clockid_t clock_id, const timespec* until),
+        (mutex, clock_id, until))
 REFUSED(pthread_barrier_wait, int, (pthread_barrier_t * barrier), (barrier))
 REFUSED(sem_wait, int, (sem_t * semaphore), (semaphore))
 REFUSED(sem_timedwait, int, (sem_t * semaphore, const timespec* until), (semaphore, until))
