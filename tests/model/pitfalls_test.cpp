@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -433,6 +434,21 @@ TEST(pitfalls, a_write_by_code_that_is_not_instrumented_is_found) {
   const auto r = model::explore([] { unseen_write(); });
   EXPECT_TRUE(says(r, "was changed by code that is not instrumented")) << r;
   EXPECT_TRUE(says(r, "hidden")) << r;
+}
+
+TEST(pitfalls, buffers_of_files_outlive_the_execution) {
+  std::FILE* const file = std::tmpfile();
+  ASSERT_NE(file, nullptr);
+  EXPECT_TRUE(holds(model::explore([=] { must(std::fputs("text", file) >= 0); })));
+  EXPECT_TRUE(holds(model::explore([] {
+    const std::vector<char> other(100'000, 'x');
+    must(other[0] == 'x');
+  })));
+  std::rewind(file);
+  char text[8] = {};
+  EXPECT_EQ(std::fread(text, 1, sizeof text, file), 4u);
+  EXPECT_STREQ(text, "text");
+  std::fclose(file);
 }
 
 // --- threads ---

@@ -26,12 +26,13 @@ std::byte* reserve(std::size_t size) noexcept {
   return static_cast<std::byte*>(memory);
 }
 
-/// The program's text.
+/// The text of an object: the program, if `name` is null.
 struct text {
-  text() noexcept {
+  explicit text(const char* object) noexcept : name{object} {
     dl_iterate_phdr(
         [](dl_phdr_info* info, std::size_t, void* result) {
           auto& t = *static_cast<text*>(result);
+          if (t.name != nullptr && std::strstr(info->dlpi_name, t.name) == nullptr) return 0;
           for (int i = 0; i < info->dlpi_phnum; ++i) {
             const ElfW(Phdr)& header = info->dlpi_phdr[i];
             if (header.p_type != PT_LOAD || (header.p_flags & PF_X) == 0) continue;
@@ -42,14 +43,18 @@ struct text {
         },
         this);
   }
+  [[nodiscard]] bool holds(std::uintptr_t pc) const noexcept { return pc - begin < size; }
+  const char* name;
   std::uintptr_t begin = 0;
   std::size_t size = 0;
 };
-const text program;
+const text program{nullptr};
+const text libc{"/libc.so"};
 
 }  // namespace
 
-bool in_program(std::uintptr_t pc) noexcept { return pc - program.begin < program.size; }
+bool in_program(std::uintptr_t pc) noexcept { return program.holds(pc); }
+bool in_libc(std::uintptr_t pc) noexcept { return libc.holds(pc); }
 
 heap::heap() noexcept : blocks_{std::size_t{1} << 20} {
   begin_ = reinterpret_cast<std::uintptr_t>(reserve(capacity));
