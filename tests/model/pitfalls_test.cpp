@@ -9,14 +9,18 @@
 
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <future>
+#include <latch>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <semaphore>
 #include <shared_mutex>
 #include <stdexcept>
 #include <string>
@@ -514,6 +518,49 @@ model::report wait_for_a_word(bool notifies) {
 TEST(pitfalls, atomics_wait_and_notify) {
   const auto r = wait_for_a_word(true);
   EXPECT_TRUE(holds(r)) << r;
+}
+
+/// `signal` and `wait` order what comes before the one and after the other.
+template <class Object, class Signal, class Wait>
+model::report hands_over(Signal signal, Wait wait) {
+  return model::explore([=] {
+    Object object;
+    int n = 0;
+    std::thread other{[&] {
+      n = 1;
+      signal(object);
+    }};
+    wait(object);
+    must(n == 1);
+    other.join();
+  });
+}
+
+struct latch_of_one : std::latch {
+  latch_of_one() : latch{1} {}
+};
+struct closed_semaphore : std::binary_semaphore {
+  closed_semaphore() : std::binary_semaphore{0} {}
+};
+struct barrier_of_two : std::barrier<> {
+  barrier_of_two() : barrier{2} {}
+};
+
+TEST(pitfalls, synchronisation_of_the_library_hands_over) {
+  const auto latch =
+      hands_over<latch_of_one>([](auto& l) { l.count_down(); }, [](auto& l) { l.wait(); });
+  EXPECT_TRUE(holds(latch)) << latch;
+  const auto semaphore =
+      hands_over<closed_semaphore>([](auto& s) { s.release(); }, [](auto& s) { s.acquire(); });
+  EXPECT_TRUE(holds(semaphore)) << semaphore;
+  const auto arrive = [](auto& b) { b.arrive_and_wait(); };
+  const auto barrier = hands_over<barrier_of_two>(arrive, arrive);
+  EXPECT_TRUE(holds(barrier)) << barrier;
+  const auto promise = hands_over<std::promise<void>>([](auto& p) { p.set_value(); },
+                                                      [](auto& p) { p.get_future().wait(); });
+  EXPECT_TRUE(holds(promise)) << promise;
+  const auto nothing = hands_over<int>([](int&) {}, [](int&) {});
+  EXPECT_FALSE(nothing.passed()) << nothing;
 }
 
 TEST(pitfalls, a_forgotten_notify_is_a_deadlock) {
