@@ -8,8 +8,10 @@
 #include <link.h>
 #include <sys/mman.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace interlock::machine {
 namespace {
@@ -18,14 +20,17 @@ using namespace boost::context::detail;
 
 constexpr std::size_t guard_size = 4096;
 
-/// The program's block of thread_local variables, of this thread. Those of shared objects are not switched.
+/// A block of thread_local variables, of this thread: the program's, and that of the C++ library (which passes on in one what
+/// call_once shall call). Those of other shared objects are not switched.
 struct storage_image {
-  std::byte* block = nullptr;
-  std::size_t size = 0;
-  const std::byte* initial = nullptr;
-  std::size_t initial_size = 0;
+  std::byte* block;
+  std::size_t size;
+  const std::byte* initial;
+  std::size_t initial_size;
 };
-storage_image storage;
+storage_image images[thread_storages];
+unsigned image_count = 0;
+std::size_t storage_size = 0;  ///< of all
 
 flow* switched_from = nullptr;
 
@@ -41,26 +46,41 @@ std::byte* map(std::size_t size) noexcept {
 
 }  // namespace
 
+thread_storage_range thread_storage[thread_storages];
+
 void find_thread_storage() noexcept {
+  (void)runtime_state();  // so that the library's block is there
+  image_count = 0;
+  storage_size = 0;
   dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void*) {
+      [](dl_phdr_info* info, std::size_t, void* visited) {
+        // The program itself comes first.
+        const bool first = !std::exchange(*static_cast<bool*>(visited), true);
+        if (!first && std::strstr(info->dlpi_name, "/libstdc++.so") == nullptr) return 0;
         for (int i = 0; i < info->dlpi_phnum; ++i) {
           const ElfW(Phdr)& header = info->dlpi_phdr[i];
-          if (header.p_type != PT_TLS) continue;
-          storage.block = static_cast<std::byte*>(info->dlpi_tls_data);
-          storage.size = storage.block != nullptr ? header.p_memsz : 0;
-          storage.initial = reinterpret_cast<const std::byte*>(info->dlpi_addr + header.p_vaddr);
-          storage.initial_size = header.p_filesz;
+          if (header.p_type != PT_TLS || info->dlpi_tls_data == nullptr) continue;
+          images[image_count++] = {
+              static_cast<std::byte*>(info->dlpi_tls_data), header.p_memsz,
+              reinterpret_cast<const std::byte*>(info->dlpi_addr + header.p_vaddr),
+              header.p_filesz};
+          thread_storage[image_count - 1] = {reinterpret_cast<std::uintptr_t>(info->dlpi_tls_data),
+                                             header.p_memsz};
+          storage_size += header.p_memsz;
         }
-        return 1;  // the program itself comes first
+        return first ? 0 : 1;
       },
-      nullptr);
+      std::array{false}.data());
 }
 
 void initialise_thread_storage(flow& f) noexcept {
-  if (storage.size == 0) return;
-  std::memcpy(f.storage, storage.initial, storage.initial_size);
-  std::memset(f.storage + storage.initial_size, 0, storage.size - storage.initial_size);
+  std::byte* at = f.storage;
+  for (unsigned i = 0; i < image_count; ++i) {
+    const storage_image& image = images[i];
+    std::memcpy(at, image.initial, image.initial_size);
+    std::memset(at + image.initial_size, 0, image.size - image.initial_size);
+    at += image.size;
+  }
 }
 
 bool prepare_flow(flow& f, void (*start)(transfer_t)) noexcept {
@@ -71,8 +91,8 @@ bool prepare_flow(flow& f, void (*start)(transfer_t)) noexcept {
     mprotect(memory, guard_size, PROT_NONE);
     f.stack = memory + guard_size;
   }
-  if (storage.size != 0 && f.storage == nullptr) {
-    f.storage = map(storage.size);
+  if (storage_size != 0 && f.storage == nullptr) {
+    f.storage = map(storage_size);
     if (f.storage == nullptr) return false;
   }
   f.context = make_fcontext(f.stack + flow::stack_size, flow::stack_size, start);
@@ -86,12 +106,14 @@ void switch_flow(flow& from, flow& to) noexcept {
   from.state.caught = state->caught;
   from.state.uncaught = state->uncaught;
   from.state.error = errno;
-  state->caught = to.state.caught;
-  state->uncaught = to.state.uncaught;
-  if (storage.size != 0) {
-    std::memcpy(from.storage, storage.block, storage.size);
-    std::memcpy(storage.block, to.storage, storage.size);
+  std::size_t at = 0;
+  for (unsigned i = 0; i < image_count; ++i) {
+    std::memcpy(from.storage + at, images[i].block, images[i].size);
+    std::memcpy(images[i].block, to.storage + at, images[i].size);
+    at += images[i].size;
   }
+  state->caught = to.state.caught;  // the copies hold it too, but not of a flow that begins
+  state->uncaught = to.state.uncaught;
   switched_from = &from;
   const transfer_t came = jump_fcontext(to.context, nullptr);
   switched_from->context = came.fctx;

@@ -31,7 +31,7 @@ struct flow {
   process_id process = no_process;
   bool running = false;
   thread_state state;
-  std::byte* storage = nullptr;  ///< the program's thread_local variables, while another flow runs
+  std::byte* storage = nullptr;  ///< its thread_local variables, while another flow runs
 
   [[nodiscard]] bool owns(std::uintptr_t address) const noexcept {
     return address - reinterpret_cast<std::uintptr_t>(stack) < stack_size;
@@ -49,7 +49,22 @@ void flow_begins(boost::context::detail::transfer_t came) noexcept;
 
 /// Finds the thread_local variables of the program. Call once, on the thread that runs all flows.
 void find_thread_storage() noexcept;
+inline constexpr unsigned thread_storages = 2;
+struct thread_storage_range {
+  std::uintptr_t begin;
+  std::size_t size;
+};
+extern thread_storage_range thread_storage[thread_storages];
+/// Of the blocks in which each flow has its own variables, at the same addresses: they are nobody else's.
+inline bool is_thread_storage(std::uintptr_t address) noexcept {
+  for (const thread_storage_range& r : thread_storage) {
+    if (address - r.begin < r.size) return true;
+  }
+  return false;
+}
 /// What a new task's variables begin with.
 void initialise_thread_storage(flow& f) noexcept;
+/// At the end of a thread of the program: its thread_local variables, and the values of its keys.
+void run_thread_destructors() noexcept;
 
 }  // namespace interlock::machine

@@ -44,17 +44,20 @@ void release(void* block, std::uintptr_t pc) noexcept {
     return;
   }
   // Older than the execution: the next one needs it too.
-  if (!m.running) __libc_free(block);
+  if (!m.running || in_libc(pc)) __libc_free(block);
 }
+
+/// An allocation of the program, or of a library for it.
+bool explored(std::uintptr_t pc) noexcept { return m.running && !in_libc(pc); }
 
 }  // namespace
 
 EXPORT void* malloc(std::size_t size) {
-  return m.running ? allocate(size, fundamental, CALLER) : __libc_malloc(size);
+  return explored(CALLER) ? allocate(size, fundamental, CALLER) : __libc_malloc(size);
 }
 EXPORT void free(void* block) { release(block, CALLER); }
 EXPORT void* calloc(std::size_t count, std::size_t size) {
-  if (!m.running) return __libc_calloc(count, size);
+  if (!explored(CALLER)) return __libc_calloc(count, size);
   std::size_t bytes;
   if (__builtin_mul_overflow(count, size, &bytes)) {
     errno = ENOMEM;

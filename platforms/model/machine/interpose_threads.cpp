@@ -6,17 +6,27 @@
 /// A pthread_mutex_t is known by its address; its contents are not used, so a statically initialised one is as good as any. Recursive and
 /// error-checking kinds are told by libc's own field.
 
+#include <cxxabi.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdarg.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <typeinfo>
 
 #include "machine.hpp"
 
@@ -39,7 +49,9 @@ F* real(F*& cache, const char* name) noexcept {
     return real(cache, #name);          \
   }())
 
-std::uint64_t object_of(const void* p) noexcept { return reinterpret_cast<std::uintptr_t>(p); }
+std::uint64_t object_of(const volatile void* p) noexcept {
+  return reinterpret_cast<std::uintptr_t>(p);
+}
 
 std::int64_t nanoseconds(const timespec& t) noexcept {
   return t.tv_sec * 1'000'000'000 + t.tv_nsec;
@@ -62,6 +74,7 @@ void run_thread(void* memory) {
   m.release(start, 0);
   void* const result = s.entry(s.argument);
   results[m.self] = result;
+  run_thread_destructors();
 }
 
 /// The sequence of a condition variable: what waiters sleep on. It stands in the variable itself.
@@ -189,13 +202,107 @@ EXPORT int pthread_cond_broadcast(pthread_cond_t* c) {
   return m.running ? notify(c, UINT32_MAX, CALLER) : REAL(pthread_cond_broadcast)(c);
 }
 
+EXPORT int pthread_spin_lock(pthread_spinlock_t* lock) {
+  if (!m.running) return REAL(pthread_spin_lock)(lock);
+  if (holder_of(object_of(lock)) == m.self)
+    m.fail(failure_kind::deadlock, "BUG: deadlock: a task locks a spin lock that it holds");
+  m.lock(object_of(lock), CALLER);
+  return 0;
+}
+EXPORT int pthread_spin_trylock(pthread_spinlock_t* lock) {
+  if (!m.running) return REAL(pthread_spin_trylock)(lock);
+  return m.try_lock(object_of(lock), CALLER) ? 0 : EBUSY;
+}
+EXPORT int pthread_spin_unlock(pthread_spinlock_t* lock) {
+  if (!m.running) return REAL(pthread_spin_unlock)(lock);
+  if (holder_of(object_of(lock)) != m.self)
+    m.fail(failure_kind::assertion, "BUG: a task unlocks a spin lock that it does not hold");
+  m.unlock(object_of(lock), CALLER);
+  return 0;
+}
+
+// Reader-writer locks: the first word counts the readers. Who waits may be overtaken by both kinds.
+
+namespace {
+
+constexpr std::uint32_t a_writer = UINT32_MAX;
+
+std::uint32_t* word_of(pthread_rwlock_t* lock) noexcept {
+  return reinterpret_cast<std::uint32_t*>(lock);
+}
+
+int enter(pthread_rwlock_t* lock, bool writes, bool waits, std::uintptr_t pc) noexcept {
+  std::uint32_t* const word = word_of(lock);
+  const auto address = reinterpret_cast<std::uintptr_t>(word);
+  while (true) {
+    m.atomic_access(op_kind::rmw, address, sizeof *word, __ATOMIC_ACQUIRE, pc);
+    const std::uint32_t state = *word;
+    if (writes ? state == 0 : state != a_writer) {
+      *word = writes ? a_writer : state + 1;
+      m.atomic_modified(address, __ATOMIC_ACQUIRE);
+      return 0;
+    }
+    m.atomic_loaded(address, __ATOMIC_RELAXED);
+    if (!waits) return EBUSY;
+    (void)m.park(word, state, for_ever, false, pc);
+  }
+}
+
+}  // namespace
+
+EXPORT int pthread_rwlock_rdlock(pthread_rwlock_t* lock) {
+  return m.running ? enter(lock, false, true, CALLER) : REAL(pthread_rwlock_rdlock)(lock);
+}
+EXPORT int pthread_rwlock_tryrdlock(pthread_rwlock_t* lock) {
+  return m.running ? enter(lock, false, false, CALLER) : REAL(pthread_rwlock_tryrdlock)(lock);
+}
+EXPORT int pthread_rwlock_wrlock(pthread_rwlock_t* lock) {
+  return m.running ? enter(lock, true, true, CALLER) : REAL(pthread_rwlock_wrlock)(lock);
+}
+EXPORT int pthread_rwlock_trywrlock(pthread_rwlock_t* lock) {
+  return m.running ? enter(lock, true, false, CALLER) : REAL(pthread_rwlock_trywrlock)(lock);
+}
+EXPORT int pthread_rwlock_unlock(pthread_rwlock_t* lock) {
+  if (!m.running) return REAL(pthread_rwlock_unlock)(lock);
+  std::uint32_t* const word = word_of(lock);
+  const auto address = reinterpret_cast<std::uintptr_t>(word);
+  m.atomic_access(op_kind::rmw, address, sizeof *word, __ATOMIC_RELEASE, CALLER);
+  if (*word == 0)
+    m.fail(failure_kind::assertion, "BUG: a reader-writer lock is unlocked that nobody holds");
+  *word = *word == a_writer ? 0 : *word - 1;
+  const bool is_free = *word == 0;
+  m.atomic_modified(address, __ATOMIC_RELEASE);
+  if (is_free) m.unpark(word, UINT32_MAX, CALLER);
+  return 0;
+}
+
 EXPORT int pthread_once(pthread_once_t* once, void (*function)()) {
+  constexpr int done = 2;
   if (!m.running) return REAL(pthread_once)(once, function);
-  m.lock(object_of(once), CALLER);
-  if (*once != 2) {
-    m.undo.save(granule_of(object_of(once)));
+  if (!in_program(CALLER)) {
+    // A library's own: what it makes outlives the execution, and is not looked into.
+    if (*once == done) return 0;
+    m.running = false;
     function();
-    *once = 2;
+    m.running = true;
+    *once = done;
+    return 0;
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(once);
+  m.atomic_access(op_kind::read, address, sizeof *once, __ATOMIC_ACQUIRE, CALLER);
+  m.atomic_loaded(address, __ATOMIC_ACQUIRE);
+  if (*once == done) return 0;
+  m.lock(object_of(once), CALLER);
+  if (*once != done) {
+    try {
+      function();
+    } catch (...) {
+      m.unlock(object_of(once), CALLER);
+      throw;
+    }
+    m.atomic_access(op_kind::write, address, sizeof *once, __ATOMIC_RELEASE, CALLER);
+    *once = done;
+    m.atomic_stored(address, __ATOMIC_RELEASE);
   }
   m.unlock(object_of(once), CALLER);
   return 0;
@@ -324,12 +431,49 @@ EXPORT unsigned sleep(unsigned seconds) {
   return 0;
 }
 
-EXPORT int pthread_rwlock_rdlock(pthread_rwlock_t* lock) {
-  return m.running ? (refuse("pthread_rwlock_rdlock"), 0) : REAL(pthread_rwlock_rdlock)(lock);
+EXPORT time_t time(time_t* result) {
+  if (!m.running) return REAL(time)(result);
+  const time_t seconds = m.now / 1'000'000'000;
+  if (result != nullptr) *result = seconds;
+  return seconds;
 }
-EXPORT int pthread_rwlock_wrlock(pthread_rwlock_t* lock) {
-  return m.running ? (refuse("pthread_rwlock_wrlock"), 0) : REAL(pthread_rwlock_wrlock)(lock);
+EXPORT int gettimeofday(timeval* t, void* zone) {
+  if (!m.running) return REAL(gettimeofday)(t, zone);
+  t->tv_sec = m.now / 1'000'000'000;
+  t->tv_usec = m.now % 1'000'000'000 / 1000;
+  return 0;
 }
+
+#define REFUSED(name, result, parameters, arguments) \
+  EXPORT result name parameters {                    \
+    if (m.running) refuse(#name);                    \
+    return REAL(name) arguments;                     \
+  }
+REFUSED(pthread_rwlock_timedrdlock, int, (pthread_rwlock_t * lock, const timespec* until),
+        (lock, until))
+REFUSED(pthread_rwlock_timedwrlock, int, (pthread_rwlock_t * lock, const timespec* until),
+        (lock, until))
+REFUSED(pthread_rwlock_clockrdlock, int,
+        (pthread_rwlock_t * lock, clockid_t clock_id, const timespec* until),
+        (lock, clock_id, until))
+REFUSED(pthread_rwlock_clockwrlock, int,
+        (pthread_rwlock_t * lock, clockid_t clock_id, const timespec* until),
+        (lock, clock_id, until))
+REFUSED(pthread_mutex_timedlock, int, (pthread_mutex_t * mutex, const timespec* until),
+        (mutex, until))
+REFUSED(pthread_mutex_clocklock, int,
+        (pthread_mutex_t * mutex, clockid_t clock_id, const timespec* until),
+        (mutex, clock_id, until))
+REFUSED(pthread_barrier_wait, int, (pthread_barrier_t * barrier), (barrier))
+REFUSED(sem_wait, int, (sem_t * semaphore), (semaphore))
+REFUSED(sem_timedwait, int, (sem_t * semaphore, const timespec* until), (semaphore, until))
+REFUSED(poll, int, (pollfd * files, nfds_t count, int timeout), (files, count, timeout))
+REFUSED(select, int, (int count, fd_set* in, fd_set* out, fd_set* other, timeval* timeout),
+        (count, in, out, other, timeout))
+REFUSED(epoll_wait, int, (int file, epoll_event* events, int count, int timeout),
+        (file, events, count, timeout))
+REFUSED(fork, pid_t, (), ())
+REFUSED(getrandom, ssize_t, (void* memory, std::size_t size, unsigned flags), (memory, size, flags))
 
 // --- ends of the program ---
 
@@ -351,6 +495,64 @@ EXPORT void __assert_fail(const char* assertion, const char* file, unsigned line
   real(cache, "__assert_fail")(assertion, file, line, function_name);
   __builtin_trap();
 }
+EXPORT void exit(int status) {
+  if (m.running) m.fail(failure_kind::assertion, "BUG: exit(%d) was called", status);
+  REAL(exit)(status);
+  __builtin_trap();
+}
+EXPORT void _exit(int status) {
+  if (m.running) m.fail(failure_kind::assertion, "BUG: _exit(%d) was called", status);
+  REAL(_exit)(status);
+  __builtin_trap();
+}
+EXPORT void _Exit(int status) { _exit(status); }
+EXPORT void quick_exit(int status) {
+  if (m.running) m.fail(failure_kind::assertion, "BUG: quick_exit(%d) was called", status);
+  REAL(quick_exit)(status);
+  __builtin_trap();
+}
+EXPORT void pthread_exit(void* result) {
+  if (m.running) refuse("pthread_exit");
+  REAL(pthread_exit)(result);
+  __builtin_trap();
+}
+
+namespace {
+
+/// The C++ library calls it where an exception leaves a flow, or a function that must not throw.
+struct terminations {
+  terminations() noexcept { former = std::set_terminate(terminated); }
+  [[noreturn]] static void terminated() {
+    if (!m.running) {
+      former();
+      std::abort();
+    }
+    const std::type_info* const type = abi::__cxa_current_exception_type();
+    if (type == nullptr) m.fail(failure_kind::assertion, "BUG: std::terminate() was called");
+    // what() may be the program's, and is not to be explored.
+    static char what[1024];
+    static char name[256];
+    what[0] = '\0';
+    m.running = false;
+    try {
+      throw;
+    } catch (const std::exception& e) {
+      std::snprintf(what, sizeof what, ": %s", e.what());
+    } catch (...) {
+    }
+    int status = 0;
+    char* const readable = abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
+    std::snprintf(name, sizeof name, "%s", readable != nullptr ? readable : type->name());
+    std::free(readable);
+    m.running = true;
+    m.fail(failure_kind::assertion, "BUG: an exception was not caught: %s%s", name, what);
+  }
+  static inline std::terminate_handler former = nullptr;
+};
+const terminations handler;
+
+}  // namespace
+
 EXPORT void __cxa_pure_virtual() {
   if (m.running) m.fail(failure_kind::assertion, "BUG: a pure virtual function was called");
   std::abort();

@@ -10,6 +10,9 @@
 #include <cstring>
 #include <iterator>
 
+// In the program's data if the program uses it; exploring sets it.
+extern "C" char __libc_single_threaded;
+
 namespace interlock::machine {
 namespace {
 
@@ -23,7 +26,35 @@ std::byte* reserve(std::size_t size) noexcept {
   return static_cast<std::byte*>(memory);
 }
 
+/// The text of an object: the program, if `name` is null.
+struct text {
+  explicit text(const char* object) noexcept : name{object} {
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* result) {
+          auto& t = *static_cast<text*>(result);
+          if (t.name != nullptr && std::strstr(info->dlpi_name, t.name) == nullptr) return 0;
+          for (int i = 0; i < info->dlpi_phnum; ++i) {
+            const ElfW(Phdr)& header = info->dlpi_phdr[i];
+            if (header.p_type != PT_LOAD || (header.p_flags & PF_X) == 0) continue;
+            t.begin = info->dlpi_addr + header.p_vaddr;
+            t.size = header.p_memsz;
+          }
+          return 1;  // the program comes first
+        },
+        this);
+  }
+  [[nodiscard]] bool holds(std::uintptr_t pc) const noexcept { return pc - begin < size; }
+  const char* name;
+  std::uintptr_t begin = 0;
+  std::size_t size = 0;
+};
+const text program{nullptr};
+const text libc{"/libc.so"};
+
 }  // namespace
+
+bool in_program(std::uintptr_t pc) noexcept { return program.holds(pc); }
+bool in_libc(std::uintptr_t pc) noexcept { return libc.holds(pc); }
 
 heap::heap() noexcept : blocks_{std::size_t{1} << 20} {
   begin_ = reinterpret_cast<std::uintptr_t>(reserve(capacity));
@@ -110,6 +141,8 @@ void program_image::remember() noexcept {
     if (data_.size != 0) data_.copy = reserve(data_.size);
   }
   std::memcpy(data_.copy, data_.memory, data_.size);
+  const auto flag = reinterpret_cast<std::byte*>(&__libc_single_threaded) - data_.memory;
+  if (flag >= 0 && static_cast<std::size_t>(flag) < data_.size) data_.copy[flag] = std::byte{0};
   for (unsigned i = 0; i < own_count_; ++i) std::memcpy(own_[i].copy, own_[i].memory, own_[i].size);
 }
 

@@ -83,6 +83,11 @@ class undo_log {
   pool<entry> entries_;
 };
 
+/// The return address lies in the program, not in a library or the machine.
+bool in_program(std::uintptr_t pc) noexcept;
+/// It lies in libc, which keeps what it allocates (buffers of files) beyond the execution.
+bool in_libc(std::uintptr_t pc) noexcept;
+
 /// The program's own data. What instrumented code writes is undone by the log; what else it knows of, as a whole; the
 /// rest must not change.
 class program_image {

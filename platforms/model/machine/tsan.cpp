@@ -5,9 +5,13 @@
 /// For plain accesses the call comes before the access, which the program then makes by itself. Atomic accesses are made here.
 /// Names and meanings: LLVM compiler-rt, tsan_interface.h and tsan_interface_atomic.h (the ABI).
 
+#include <dlfcn.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <type_traits>
 
 #include "machine.hpp"
 
@@ -22,7 +26,14 @@ inline void plain(const volatile void* p, std::size_t size, bool writes, bool is
                   std::uintptr_t pc) noexcept {
   if (!m.running) [[likely]]
     return;
-  m.plain_access(reinterpret_cast<std::uintptr_t>(p), size, writes, is_volatile, pc);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  if (is_thread_storage(address)) return;
+  m.plain_access(address, size, writes, is_volatile, pc);
+}
+
+/// An access of an execution to what flows may share.
+inline bool explored(const volatile void* p) noexcept {
+  return m.running && !is_thread_storage(reinterpret_cast<std::uintptr_t>(p));
 }
 
 }  // namespace
@@ -88,19 +99,61 @@ EXPORT void __tsan_vptr_update(void** p, void* value) {
   if (*p != value) plain(p, sizeof *p, true, false, CALLER);
 }
 
+// As calls of the program: it is compiled so that the compiler does not know them. The machine and libraries call these too.
+
+namespace {
+
+using copy_function = void*(void*, const void*, std::size_t);
+using fill_function = void*(void*, int, std::size_t);
+
+template <class F>
+F* libc(F*& cache, const char* name) noexcept {
+  if (cache == nullptr) [[unlikely]] {
+    cache = reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
+    if (cache == nullptr) std::abort();
+  }
+  return cache;
+}
+copy_function* real_memcpy;
+copy_function* real_memmove;
+fill_function* real_memset;
+
+bool seen(std::uintptr_t caller) noexcept { return m.running && in_program(caller); }
+
+}  // namespace
+
 EXPORT void* __tsan_memcpy(void* to, const void* from, std::size_t size) {
   plain(from, size, false, false, CALLER);
   plain(to, size, true, false, CALLER);
-  return __builtin_memcpy(to, from, size);
+  return libc(real_memcpy, "memcpy")(to, from, size);
 }
 EXPORT void* __tsan_memmove(void* to, const void* from, std::size_t size) {
   plain(from, size, false, false, CALLER);
   plain(to, size, true, false, CALLER);
-  return __builtin_memmove(to, from, size);
+  return libc(real_memmove, "memmove")(to, from, size);
 }
 EXPORT void* __tsan_memset(void* to, int value, std::size_t size) {
   plain(to, size, true, false, CALLER);
-  return __builtin_memset(to, value, size);
+  return libc(real_memset, "memset")(to, value, size);
+}
+EXPORT void* memcpy(void* to, const void* from, std::size_t size) {
+  if (seen(CALLER)) [[unlikely]] {
+    plain(from, size, false, false, CALLER);
+    plain(to, size, true, false, CALLER);
+  }
+  return libc(real_memcpy, "memcpy")(to, from, size);
+}
+EXPORT void* memmove(void* to, const void* from, std::size_t size) {
+  if (seen(CALLER)) [[unlikely]] {
+    plain(from, size, false, false, CALLER);
+    plain(to, size, true, false, CALLER);
+  }
+  return libc(real_memmove, "memmove")(to, from, size);
+}
+EXPORT void* memset(void* to, int value, std::size_t size) {
+  if (seen(CALLER)) [[unlikely]]
+    plain(to, size, true, false, CALLER);
+  return libc(real_memset, "memset")(to, value, size);
 }
 
 EXPORT void __tsan_atomic_thread_fence(int order) {
@@ -116,7 +169,7 @@ namespace {
 
 template <class T>
 T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
-  if (!m.running) return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+  if (!explored(p)) return __atomic_load_n(p, __ATOMIC_SEQ_CST);
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   m.atomic_access(op_kind::read, address, sizeof(T), order, pc);
   if constexpr (sizeof(T) <= sizeof(std::uint64_t)) {
@@ -131,7 +184,7 @@ T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
 
 template <class T>
 void store(volatile T* p, T value, int order, std::uintptr_t pc) noexcept {
-  if (!m.running) {
+  if (!explored(p)) {
     __atomic_store_n(p, value, __ATOMIC_SEQ_CST);
     return;
   }
@@ -146,7 +199,7 @@ void store(volatile T* p, T value, int order, std::uintptr_t pc) noexcept {
 
 template <class T, class F>
 T modify(volatile T* p, int order, std::uintptr_t pc, F change) noexcept {
-  if (!m.running) {
+  if (!explored(p)) {
     T old = __atomic_load_n(p, __ATOMIC_SEQ_CST);
     while (!__atomic_compare_exchange_n(p, &old, change(old), false, __ATOMIC_SEQ_CST,
                                         __ATOMIC_SEQ_CST)) {
@@ -164,7 +217,7 @@ T modify(volatile T* p, int order, std::uintptr_t pc, F change) noexcept {
 template <class T>
 bool compare_exchange(volatile T* p, T* expected, T desired, int order, int failure,
                       std::uintptr_t pc) noexcept {
-  if (!m.running) {
+  if (!explored(p)) {
     return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_SEQ_CST);
   }
@@ -232,3 +285,89 @@ ATOMICS(32, std::uint32_t)
 ATOMICS(64, std::uint64_t)
 __extension__ using wide = unsigned __int128;
 ATOMICS(128, wide)
+
+// Atomic objects that no instruction serves: calls of libatomic, whose locks nobody would see. Names: GCC's atomic library.
+
+#define GENERIC(result, name, parameters)           \
+  extern "C" __attribute__((visibility("default"))) \
+  result generic_##name parameters __asm__("__atomic_" #name)
+GENERIC(void, load, (std::size_t size, const void* p, void* value, int order));
+GENERIC(void, store, (std::size_t size, void* p, const void* value, int order));
+GENERIC(void, exchange, (std::size_t size, void* p, const void* value, void* old, int order));
+GENERIC(bool, compare_exchange,
+        (std::size_t size, void* p, void* expected, const void* desired, int order, int failure));
+
+void generic_load(std::size_t size, const void* p, void* value, int order) {
+  static std::remove_pointer_t<decltype(&generic_load)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_load")(size, p, value, order);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::read, address, size, order, CALLER);
+  std::memcpy(value, p, size);
+  m.atomic_loaded(address, order);
+}
+void generic_store(std::size_t size, void* p, const void* value, int order) {
+  static std::remove_pointer_t<decltype(&generic_store)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_store")(size, p, value, order);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::write, address, size, order, CALLER);
+  std::memcpy(p, value, size);
+  m.atomic_stored(address, order);
+}
+void generic_exchange(std::size_t size, void* p, const void* value, void* old, int order) {
+  static std::remove_pointer_t<decltype(&generic_exchange)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_exchange")(size, p, value, old, order);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::rmw, address, size, order, CALLER);
+  std::memcpy(old, p, size);
+  std::memcpy(p, value, size);
+  m.atomic_modified(address, order);
+}
+bool generic_compare_exchange(std::size_t size, void* p, void* expected, const void* desired,
+                              int order, int failure) {
+  static std::remove_pointer_t<decltype(&generic_compare_exchange)>* cache;
+  if (!explored(p)) {
+    return libc(cache, "__atomic_compare_exchange")(size, p, expected, desired, order, failure);
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  m.atomic_access(op_kind::rmw, address, size, order, CALLER);
+  if (std::memcmp(p, expected, size) == 0) {
+    std::memcpy(p, desired, size);
+    m.atomic_modified(address, order);
+    return true;
+  }
+  std::memcpy(expected, p, size);
+  m.atomic_loaded(address, failure);
+  return false;
+}
+
+// Of 16 bytes: clang calls these.
+GENERIC(wide, load_16, (const volatile void* p, int order));
+GENERIC(void, store_16, (volatile void* p, wide value, int order));
+GENERIC(wide, exchange_16, (volatile void* p, wide value, int order));
+GENERIC(bool, compare_exchange_16,
+        (volatile void* p, void* expected, wide desired, int order, int failure));
+
+wide generic_load_16(const volatile void* p, int order) {
+  static std::remove_pointer_t<decltype(&generic_load_16)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_load_16")(p, order);
+  return load(static_cast<const volatile wide*>(p), order, CALLER);
+}
+void generic_store_16(volatile void* p, wide value, int order) {
+  static std::remove_pointer_t<decltype(&generic_store_16)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_store_16")(p, value, order);
+  store(static_cast<volatile wide*>(p), value, order, CALLER);
+}
+wide generic_exchange_16(volatile void* p, wide value, int order) {
+  static std::remove_pointer_t<decltype(&generic_exchange_16)>* cache;
+  if (!explored(p)) return libc(cache, "__atomic_exchange_16")(p, value, order);
+  return modify(static_cast<volatile wide*>(p), order, CALLER, [value](wide) { return value; });
+}
+bool generic_compare_exchange_16(volatile void* p, void* expected, wide desired, int order,
+                                 int failure) {
+  static std::remove_pointer_t<decltype(&generic_compare_exchange_16)>* cache;
+  if (!explored(p)) {
+    return libc(cache, "__atomic_compare_exchange_16")(p, expected, desired, order, failure);
+  }
+  return compare_exchange(static_cast<volatile wide*>(p), static_cast<wide*>(expected), desired,
+                          order, failure, CALLER);
+}
