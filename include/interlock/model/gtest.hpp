@@ -22,7 +22,14 @@ class expectations : private testing::ScopedFakeTestPartResultReporter {
  public:
   expectations()
       : testing::ScopedFakeTestPartResultReporter{INTERCEPT_ALL_THREADS, nullptr},
-        former_{nullptr} {}
+        former_{nullptr} {
+    // GoogleTest keeps two things per thread, made on first use: here, for memory that an execution
+    // allocates ends with it.
+    const testing::ScopedTrace trace{"", 0, ""};
+    testing::TestPartResultArray results;
+    const testing::ScopedFakeTestPartResultReporter reporter{INTERCEPT_ONLY_CURRENT_THREAD,
+                                                             &results};
+  }
 
  private:
   void ReportTestPartResult(const testing::TestPartResult& result) override {

@@ -23,6 +23,9 @@ inline void enlist() noexcept {}
 /// An interrupt is a flow of its own, and the machine knows when a task ends.
 [[nodiscard]] inline bool may_be_in_signal_handler() noexcept { return false; }
 
+/// An interrupt never halts the allocation of memory: that is one step of the machine.
+inline constexpr bool handlers_may_allocate = true;
+
 /// The number of CPUs on which tasks of the user run.
 [[nodiscard]] inline unsigned online_processors() noexcept { return interlock_machine_cpus(); }
 
