@@ -29,8 +29,9 @@ inline constexpr bool handlers_may_allocate = true;
 /// The number of CPUs on which tasks of the user run.
 [[nodiscard]] inline unsigned online_processors() noexcept { return interlock_machine_cpus(); }
 
-/// A pause is over when another flow has written something; spinning longer shows nothing new.
-inline constexpr std::uint32_t pauses_max = 2;
+/// A second pause is over only when another flow has written what was read: a spin that took two
+/// would hide the executions in which it ends by parking.
+inline constexpr std::uint32_t pauses_max = 1;
 
 /// The caller spins: it goes on after another flow's write. Context: any.
 inline void cpu_relax() noexcept { interlock_machine_relax(); }
