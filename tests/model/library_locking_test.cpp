@@ -122,6 +122,7 @@ TEST(library_locking, a_handler_waits_for_two_other_cpus) {
   passes(model::explore(some(20'000, 3), [] {
     const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
     spinlock lock;
+    completion handled;
     int n = 0;
     const auto add = [&] {
       guard g{irqsave, lock};
@@ -129,6 +130,7 @@ TEST(library_locking, a_handler_waits_for_two_other_cpus) {
     };
     const auto action = request_irq(*line, [&] {
                           add();
+                          handled.complete();
                           return irqreturn::handled;
                         }).value();
     auto a = start("a", [&] {
@@ -142,7 +144,7 @@ TEST(library_locking, a_handler_waits_for_two_other_cpus) {
     });
     (void)a.join();
     (void)b.join();
-    synchronize_irq(*line);
+    handled.wait();
     EXPECT_EQ(n, 5);
   }));
 }
