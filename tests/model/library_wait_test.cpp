@@ -47,7 +47,7 @@ TEST(library_wait, a_task_that_tests_before_it_announces_loses_the_wake) {
 
 TEST(library_wait, a_handler_wakes_a_task_of_its_cpu) {
   const model::expectations here;
-  passes(model::explore(some(3000), [] {
+  passes(model::explore(some(20'000), [] {
     const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
     std::atomic<bool> done{false};
     task& self = current_task();
@@ -81,7 +81,7 @@ TEST(library_wait, a_signal_ends_a_sleep) {
 /// The woken task may end, and be freed, before the waker has returned.
 TEST(library_wait, a_task_that_ends_meanwhile_may_be_woken_by_reference) {
   const model::expectations here;
-  passes(model::explore(some(4000), [] {
+  passes(model::explore(some(20'000), [] {
     auto sleeper = start("sleeper", [&] {
       set_current_state(task_interruptible);
       (void)schedule_timeout(std::chrono::microseconds{1});
@@ -106,7 +106,7 @@ TEST(library_wait, a_timeout_ends_a_sleep) {
 
 TEST(library_wait, a_kthread_that_sleeps_stops) {
   const model::expectations here;
-  passes(model::explore(some(4000), [] {
+  passes(model::explore(some(20'000), [] {
     auto t = start("worker", [&] {
       while (true) {
         set_current_state(task_interruptible);
@@ -124,7 +124,7 @@ TEST(library_wait, a_kthread_that_sleeps_stops) {
 
 TEST(library_wait, wait_event_sees_its_condition) {
   const model::expectations here;
-  passes(model::explore(some(4000), [] {
+  passes(model::explore(some(20'000), [] {
     wait_queue wq;
     std::atomic<bool> ready{false};
     int data = 0;
@@ -142,7 +142,7 @@ TEST(library_wait, wait_event_sees_its_condition) {
 
 TEST(library_wait, wake_up_all_wakes_both) {
   const model::expectations here;
-  passes(model::explore(some(4000, 3), [] {
+  passes(model::explore(some(20'000, 3), [] {
     wait_queue wq;
     std::atomic<bool> ready{false};
     const auto wait = [&] { wait_event(wq, [&] { return ready.load(); }); };
@@ -158,7 +158,7 @@ TEST(library_wait, wake_up_all_wakes_both) {
 /// One of two exclusive waiters is interrupted: the wake that it may have got goes to the other.
 TEST(library_wait, an_exclusive_wake_is_not_lost_to_a_signal) {
   const model::expectations here;
-  passes(model::explore(some(6000, 3), [] {
+  passes(model::explore(some(20'000, 3), [] {
     wait_queue wq;
     std::atomic<int> tokens{0};
     const auto take = [&] {
@@ -183,7 +183,7 @@ TEST(library_wait, an_exclusive_wake_is_not_lost_to_a_signal) {
 
 TEST(library_wait, a_wait_with_a_deadline_ends) {
   const model::expectations here;
-  passes(model::explore(some(4000), [] {
+  passes(model::explore(some(20'000), [] {
     wait_queue wq;
     std::atomic<bool> ready{false};
     auto waker = start("waker", [&] {
@@ -203,7 +203,7 @@ TEST(library_wait, a_wait_with_a_deadline_ends) {
 
 TEST(library_wait, a_completion_orders_and_wakes) {
   const model::expectations here;
-  passes(model::explore(some(4000), [] {
+  passes(model::explore(some(20'000), [] {
     completion done;
     int data = 0;
     auto other = start("other", [&] {
@@ -219,7 +219,7 @@ TEST(library_wait, a_completion_orders_and_wakes) {
 /// Who has passed may destroy it while `complete` has not returned.
 TEST(library_wait, a_completion_may_be_freed_by_who_waited) {
   const model::expectations here;
-  passes(model::explore(some(4000), [] {
+  passes(model::explore(some(20'000), [] {
     auto* const done = new completion;
     auto other = start("other", [=] { done->complete(); });
     done->wait();
@@ -230,7 +230,7 @@ TEST(library_wait, a_completion_may_be_freed_by_who_waited) {
 
 TEST(library_wait, a_completion_may_be_freed_by_who_saw_it_done) {
   const model::expectations here;
-  passes(model::explore(some(4000), [] {
+  passes(model::explore(some(20'000), [] {
     auto* const done = new completion;
     auto other = start("other", [=] { done->complete(); });
     while (!done->done()) {
@@ -242,7 +242,7 @@ TEST(library_wait, a_completion_may_be_freed_by_who_saw_it_done) {
 
 TEST(library_wait, each_complete_lets_one_pass) {
   const model::expectations here;
-  passes(model::explore(some(4000, 3), [] {
+  passes(model::explore(some(20'000, 3), [] {
     completion done;
     auto a = start("a", [&] { done.wait(); });
     auto b = start("b", [&] { done.wait(); });
@@ -256,7 +256,7 @@ TEST(library_wait, each_complete_lets_one_pass) {
 
 TEST(library_wait, a_timed_wait_leaves_its_complete_to_others) {
   const model::expectations here;
-  passes(model::explore(some(4000), [] {
+  passes(model::explore(some(20'000), [] {
     completion done;
     bool passed = false;
     auto other = start("other", [&] {
