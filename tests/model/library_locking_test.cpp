@@ -28,7 +28,7 @@ TEST(library_locking, a_spinlock_excludes) {
 
 TEST(library_locking, a_spinlock_excludes_three) {
   const model::expectations here;
-  passes(model::explore(some(20'000, 3), [] {
+  passes(model::explore(some(8000, 3), [] {
     spinlock lock;
     int n = 0;
     const auto add = [&] {
@@ -104,22 +104,22 @@ void share_with_handler(auto mode) {
 
 TEST(library_locking, irqsave_keeps_the_handler_out) {
   const model::expectations here;
-  passes(model::explore(some(20'000), [] { share_with_handler(irqsave); }));
+  passes(model::explore(some(8000), [] { share_with_handler(irqsave); }));
 }
 
 TEST(library_locking, irqsave_keeps_the_handler_out_at_full_granularity) {
   const model::expectations here;
-  passes(model::explore(full(some(20'000)), [] { share_with_handler(irqsave); }));
+  passes(model::explore(full(some(8000)), [] { share_with_handler(irqsave); }));
 }
 
 TEST(library_locking, a_lock_without_a_mask_does_not) {
-  fails(model::explore(some(20'000), [] { share_with_handler(no_mask); }), "BUG: ");
+  fails(model::explore(some(8000), [] { share_with_handler(no_mask); }), "BUG: ");
 }
 
 /// A handler that waits for a lock keeps its CPU: it spins, however long the others hold it.
 TEST(library_locking, a_handler_waits_for_two_other_cpus) {
   const model::expectations here;
-  passes(model::explore(some(20'000, 3), [] {
+  passes(model::explore(some(8000, 3), [] {
     const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
     spinlock lock;
     completion handled;
@@ -152,7 +152,7 @@ TEST(library_locking, a_handler_waits_for_two_other_cpus) {
 /// One that waits for a spinlock gives its CPU to nobody, not even to who waits for it there.
 TEST(library_locking, a_task_that_waits_for_a_spinlock_keeps_its_cpu) {
   const model::expectations here;
-  passes(model::explore(some(20'000, 2), [] {
+  passes(model::explore(some(8000, 2), [] {
     spinlock lock;
     std::atomic<int> inside{0};
     const auto add = [&] {
@@ -175,7 +175,7 @@ TEST(library_locking, a_task_that_waits_for_a_spinlock_keeps_its_cpu) {
 
 TEST(library_locking, a_lock_that_masks_bottom_halves_keeps_softirqs_out) {
   const model::expectations here;
-  passes(model::explore(some(20'000), [] {
+  passes(model::explore(some(8000), [] {
     struct shared {
       spinlock lock;
       int n = 0;
@@ -206,7 +206,7 @@ TEST(library_locking, a_lock_that_masks_bottom_halves_keeps_softirqs_out) {
 
 TEST(library_locking, a_mutex_excludes) {
   const model::expectations here;
-  passes(model::explore(some(20'000), [] {
+  passes(model::explore(some(8000), [] {
     mutex m;
     int n = 0;
     const auto add = [&] {
@@ -223,7 +223,7 @@ TEST(library_locking, a_mutex_excludes) {
 
 TEST(library_locking, a_mutex_excludes_tasks_of_one_cpu) {
   const model::expectations here;
-  passes(model::explore(some(20'000, 1), [] {
+  passes(model::explore(some(8000, 1), [] {
     mutex m;
     int n = 0;
     const auto add = [&] {
@@ -242,7 +242,7 @@ TEST(library_locking, a_mutex_excludes_tasks_of_one_cpu) {
 /// Overtaken waiters are handed the lock: three tasks, two rounds each.
 TEST(library_locking, a_mutex_is_handed_on) {
   const model::expectations here;
-  passes(model::explore(some(20'000, 3), [] {
+  passes(model::explore(some(8000, 3), [] {
     mutex m;
     int n = 0;
     const auto add = [&] {
@@ -263,7 +263,7 @@ TEST(library_locking, a_mutex_is_handed_on) {
 /// The last owner frees the mutex while the one before may still be in unlock.
 TEST(library_locking, a_mutex_may_be_freed_by_its_last_owner) {
   const model::expectations here;
-  passes(model::explore(some(20'000), [] {
+  passes(model::explore(some(8000), [] {
     struct object {
       mutex m;
       int references = 2;
@@ -283,7 +283,7 @@ TEST(library_locking, a_mutex_may_be_freed_by_its_last_owner) {
 
 TEST(library_locking, a_timed_lock_gives_up_or_owns) {
   const model::expectations here;
-  passes(model::explore(some(20'000), [] {
+  passes(model::explore(some(8000), [] {
     mutex m;
     int n = 0;
     auto other = start("other", [&] {
@@ -304,7 +304,7 @@ TEST(library_locking, a_timed_lock_gives_up_or_owns) {
 
 TEST(library_locking, a_signal_ends_an_interruptible_lock) {
   const model::expectations here;
-  passes(model::explore(some(20'000), [] {
+  passes(model::explore(some(8000), [] {
     mutex m;
     int n = 0;
     m.lock();
@@ -326,7 +326,7 @@ TEST(library_locking, a_signal_ends_an_interruptible_lock) {
 }
 
 TEST(library_locking, two_mutexes_in_two_orders_deadlock) {
-  fails(model::explore(some(20'000),
+  fails(model::explore(some(8000),
                        [] {
                          mutex a;
                          mutex b;
