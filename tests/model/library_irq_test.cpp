@@ -279,6 +279,24 @@ TEST(library_irq, irq_work_queued_twice_runs_for_each_that_was_taken) {
   });
 }
 
+/// The second is rung while the first is served, with interrupts held back.
+TEST(library_irq, work_that_comes_while_work_is_served_is_not_forgotten) {
+  const model::expectations here;
+  passes(model::explore(full(some(20'000)), [] {
+    const cpu_id cpu = *online_cpu();
+    counting_work first;
+    counting_work second;
+    auto other = start("other", [&] {
+      EXPECT_TRUE(irq_work_queue_on(first, cpu));
+      EXPECT_TRUE(irq_work_queue_on(second, cpu));
+      irq_work_sync(first);
+      irq_work_sync(second);
+    });
+    (void)other.join();
+    EXPECT_EQ(first.calls + second.calls, 2);
+  }));
+}
+
 // --- calls and timers ---
 
 TEST(library_irq, a_call_runs_on_its_cpu) {

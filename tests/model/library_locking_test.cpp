@@ -325,6 +325,24 @@ TEST(library_locking, a_signal_ends_an_interruptible_lock) {
   }));
 }
 
+/// A waiter that gives up passes on the wake that was meant for it.
+TEST(library_locking, a_wake_is_not_lost_to_a_waiter_that_gives_up) {
+  const model::expectations here;
+  passes(model::explore(some(20'000, 3), [] {
+    mutex m;
+    m.lock();
+    auto a = start("a", [&] {
+      send_signal(current_task(), task_signal::interrupt);
+      if (m.lock_interruptible()) m.unlock();
+    });
+    auto b = start("b", [&] { guard g{m}; });
+    m.unlock();
+    (void)a.join();
+    (void)b.join();
+    EXPECT_FALSE(m.is_locked());
+  }));
+}
+
 TEST(library_locking, two_mutexes_in_two_orders_deadlock) {
   fails(model::explore(some(8000),
                        [] {
