@@ -26,10 +26,11 @@ inline model::options all(unsigned cpus = 2) {
   return o;
 }
 
-/// A sample of them, in which the exhaustive search begins.
+/// A sample of them. Not the portfolio: its exhaustive search would take all of such a budget.
 inline model::options some(std::uint64_t executions, unsigned cpus = 2) {
   model::options o;
   o.cpus = cpus;
+  o.strategy = model::strategy::pct;
   o.executions = executions;
   return o;
 }
