@@ -26,14 +26,15 @@ namespace {
 constinit rcu_pointer<cpu_descriptor> cpus;
 constinit spinlock cpus_lock;  ///< writers of the list
 
-bool thread_has_ended() noexcept {
-  return platform::this_task().life.load_relaxed() == static_cast<std::uint32_t>(task_life::dead);
-}
-
-void link_cpu(cpu_descriptor& cpu) noexcept {
+/// The CPU's first descriptor stays: false if another task of it was faster.
+bool link_cpu(cpu_descriptor& cpu) noexcept {
   guard g{irqsave, cpus_lock};
+  if (cpu.words->cpu != nullptr) return false;
+  cpu.words->cpu = &cpu;
+  barrier();  // an interrupt finds the descriptor complete
   rcu_init_pointer(cpu.next, rcu_dereference_protected(cpus, true));
   rcu_assign_pointer(cpus, &cpu);  // [C1] pairs with [C2]
+  return true;
 }
 
 void unlink_cpu(const cpu_descriptor& cpu) noexcept {
@@ -94,16 +95,15 @@ cpu_descriptor* find_cpu(cpu_id id) noexcept {
 
 result<cpu_descriptor*> add_this_cpu(bool service) noexcept {
   platform::enlist();
-  if (thread_has_ended()) return error::no_such_process;
+  cpu_words& words = platform::this_cpu();
+  if (words.offline.load_relaxed() != 0) return error::no_such_process;
   void* const memory = std::malloc(sizeof(cpu_descriptor));
   if (memory == nullptr) return error::not_enough_memory;
   (void)current_task();  // made here, in a task: handlers may ask for it, and may not allocate
-  cpu_words& words = platform::this_cpu();
   auto* const cpu = new (memory) cpu_descriptor{words.id.load_relaxed(), words, service};
-  words.cpu = cpu;
-  barrier();  // an interrupt finds the descriptor complete
-  link_cpu(*cpu);
-  return cpu;
+  if (link_cpu(*cpu)) return cpu;
+  std::free(memory);  // nobody has seen it
+  return this_descriptor();
 }
 
 bool enter_gate(cpu_descriptor& cpu) noexcept {
@@ -155,10 +155,11 @@ void ring_again(cpu_descriptor& cpu, bool nmi) noexcept {
   leave_gate(cpu);
 }
 
-/// Runs on the ending thread, which no signal can reach any more.
-void cpu_exit() noexcept {
+/// A second time it sends away what has come since.
+void take_cpu_offline() noexcept {
   cpu_words& words = platform::this_cpu();
   cpu_descriptor* const cpu = this_descriptor();
+  words.offline.store_relaxed(1);
   if (cpu != nullptr) {
     close_gate(*cpu);
     unlink_cpu(*cpu);

@@ -4,8 +4,9 @@
 /// A CPU as the irq layer sees it, and how work gets onto it.
 ///
 /// Invariants:
-///   I1. A descriptor is on the list of CPUs from the moment its CPU can be interrupted until its
-///       exit hook; memory is freed a grace period after the last reference.
+///   I1. A descriptor is on the list of CPUs from the moment its CPU can be interrupted until it is
+///       taken offline (by its exit hook, or by the service CPU itself); memory is freed a grace
+///       period after the last reference. A CPU has one at most, and none after that.
 ///   I2. Nobody touches `words` of another CPU outside the gate: they end with their thread.
 ///   I3. A node is on one queue at most; its owner sees to that by a flag of its own.
 ///   I4. `cpu_pending::work` is set when the queue is not empty and nobody serves it: it is set
@@ -19,7 +20,7 @@
 /// A push that comes after P4 sets work after P3 cleared it, and rings. One that comes before P4 is
 /// taken. All are seq_cst read-modify-writes. P1 with P4 also carries what the raiser wrote before.
 /// The gate, ringer against end:
-///   ringer                                   exit hook
+///   ringer                                   take_cpu_offline()
 ///   gate += 1              [Q1]              gate |= closed          [Q3]
 ///   closed? -> leave, go elsewhere           wait until gate == closed [Q4]
 ///   ... words ..., ring                      hand the queue over, let the thread end
@@ -74,8 +75,13 @@ void put_cpu_descriptor(cpu_descriptor& cpu) noexcept;
 /// The first of all online CPUs; follow `next`. Context: any, inside an RCU reader.
 [[nodiscard]] cpu_descriptor* first_cpu() noexcept;
 
-/// Makes a descriptor for the calling CPU and puts it on the list. Context: task.
+/// Makes a descriptor for the calling CPU and puts it on the list, or finds that another task of
+/// the CPU has. Error: no_such_process if the CPU was taken offline. Context: task.
 [[nodiscard]] result<cpu_descriptor*> add_this_cpu(bool service) noexcept;
+
+/// The calling CPU's last act, where no interrupt can reach it any more: it is rung no longer, and
+/// what is queued on it goes elsewhere. Context: task, the doorbells held.
+void take_cpu_offline() noexcept;
 
 /// Holds off the end of `cpu`. False if that has begun. Context: any.
 [[nodiscard]] bool enter_gate(cpu_descriptor& cpu) noexcept;

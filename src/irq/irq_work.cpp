@@ -86,7 +86,8 @@ void irq_work_sync(irq_work& work, location where) noexcept {
   might_sleep(where);
   std::uint32_t seen = work.flags.load_acquire();  // [K4] pairs with [K3]
   while ((seen & busy_bit) != 0) {
-    if ((seen & waited_bit) != 0 || work.flags.compare_exchange_relaxed(seen, seen | waited_bit)) {
+    // [K4] also where it fails: it may find busy clear.
+    if ((seen & waited_bit) != 0 || work.flags.compare_exchange_acquire(seen, seen | waited_bit)) {
       detail::serve_orphans();
       platform::park(work.flags, seen | waited_bit, no_deadline);
       seen = work.flags.load_acquire();  // [K4] pairs with [K3]

@@ -52,7 +52,7 @@ constinit platform::lifecycle_hook hold_back_hook{.order = platform::hook_order:
                                                   .fork_child = let_interrupts_go};
 
 constinit platform::lifecycle_hook irq_hook{.order = platform::hook_order::irq,
-                                            .cpu_exit = cpu_exit,
+                                            .cpu_exit = take_cpu_offline,
                                             .fork_prepare = fork_prepare,
                                             .fork_parent = fork_parent,
                                             .fork_child = fork_child,

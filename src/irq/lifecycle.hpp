@@ -13,7 +13,6 @@ extern constinit platform::lifecycle_hook irq_hook;
 extern constinit platform::lifecycle_hook hold_back_hook;
 
 // cpu.cpp
-void cpu_exit() noexcept;
 void cpus_fork_prepare() noexcept;
 void cpus_fork_parent() noexcept;
 void cpus_fork_child() noexcept;

@@ -138,7 +138,12 @@ int service_main(void* argument) {
     for (std::size_t i = 0; i < ready; ++i) descriptor_is_ready(cookies[i]);
   }
   current.store_seq_cst(nullptr);
-  return 0;  // the exit hook closes the gate, and makes orphans of what is queued
+  // Closes the gate, and makes orphans of what is queued. Not left to the exit hook: a CPU need not
+  // end with its task.
+  platform::hold_doorbells();
+  take_cpu_offline();
+  platform::release_doorbells();
+  return 0;
 }
 
 result<void> start() noexcept INTERLOCK_REQUIRES(start_lock) {

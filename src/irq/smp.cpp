@@ -17,11 +17,13 @@
 
 #include "interlock/smp.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
 #include "interlock/might_sleep.hpp"
 #include "interlock_platform/doorbell.hpp"
+#include "interlock_platform/local.hpp"
 #include "interlock_platform/park.hpp"
 #include "irq/descriptor.hpp"
 
@@ -30,7 +32,7 @@ namespace {
 
 constexpr std::uint32_t state_queued = 0, state_running = 1, state_done = 2, state_gone = 3,
                         state_cancelled = 4;
-constexpr unsigned spins_max = 2000;
+constexpr std::uint32_t spins_max = std::min<std::uint32_t>(2000, platform::pauses_max);
 constexpr ktime check_interval = std::chrono::milliseconds{100};
 
 struct call_request {
@@ -121,7 +123,7 @@ void check_target(call_request& request) noexcept {
 
 std::uint32_t spin_for_end(const call_request& request) noexcept {
   if (platform::online_processors() == 1) return request.state.load_acquire();  // [B2]
-  for (unsigned i = 0; i < spins_max; ++i) {
+  for (std::uint32_t i = 0; i < spins_max; ++i) {
     const std::uint32_t state = request.state.load_acquire();  // [B2] pairs with [B1]
     if (has_ended(state)) return state;
     platform::cpu_relax();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The slow paths of `spinlock`: bounded spinning, parking, and reports of misuse.
+/// The slow paths of `spinlock`: bounded spinning, parking, and reports of misuse. Where an atomic
+/// section may not park, the spinning is not bounded.
 ///
 /// The word is a three-state futex: 0, held, held|contended. Invariants beside those of the header:
 ///   I3. A thread parks on the word only while it holds a value with the contended bit.
@@ -52,8 +53,12 @@ void spinlock::acquire_slow() noexcept {
     describe(text, "recursion", this, seen >> id_shift);
     submit_fatal_report(report_kind::spinlock_misuse, text);
   }
-  if (acquire_spinning(own)) return;
-  acquire_parking(own);
+  if constexpr (platform::atomic_may_park) {
+    if (!acquire_spinning(own)) acquire_parking(own);
+  } else {
+    while (!acquire_spinning(own)) {
+    }
+  }
 }
 
 /// Tries for as long as a short critical section takes, asking less and less often.

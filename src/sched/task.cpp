@@ -9,7 +9,8 @@
 ///       mutex) gets one that nothing will end. Its record is found by the address of the thread's
 ///       words, which only one thread at a time can have: the next such thread there drops it. So
 ///       there are as many as such addresses, not as such threads.
-/// Contexts: tasks are made in task context only (malloc).
+/// Contexts: tasks are made in task context only (malloc), unless handlers may allocate: then the
+/// first that needs the task makes it, also that of an idle CPU.
 
 #include <cstdlib>
 #include <new>
@@ -85,9 +86,17 @@ void keep_late_task(task& made) noexcept {
 }
 
 task& first_use() noexcept {
-  INTERLOCK_BUG_ON(!in_task() && "the first current_task() of a thread allocates");
+  if constexpr (!platform::handlers_may_allocate) {
+    INTERLOCK_BUG_ON(!in_task() && "the first current_task() of a thread allocates");
+  }
   task* const made = detail::make_task();
   INTERLOCK_BUG_ON(made == nullptr && "out of memory");
+  if constexpr (platform::handlers_may_allocate) {  // one came in between, and needed it too
+    if (task* const other = detail::task_if_any()) {
+      intrusive_put(*made);
+      return *other;
+    }
+  }
   platform::thread_name(made->name);
   detail::adopt_task(*made);
   const std::uint32_t life = platform::this_task().life.load_relaxed();
@@ -108,7 +117,11 @@ void adopt_task(task& t) noexcept {
   platform::enlist();
   task_words& words = platform::this_task();
   t.id.store_relaxed(words.id.load_relaxed());
+  [[maybe_unused]] auto* const before = static_cast<task*>(words.task);
   words.task = &t;
+  if constexpr (platform::handlers_may_allocate) {  // a kthread was interrupted at its start
+    if (before != nullptr) end_task(*before);
+  }
 }
 
 }  // namespace detail

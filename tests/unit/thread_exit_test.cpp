@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "interlock/completion.hpp"
+#include "interlock/cpu.hpp"
 #include "interlock/mutex.hpp"
+#include "interlock_platform/lifecycle.hpp"
 #include "support/report_recorder.hpp"
 #include "support/sanitizers.hpp"
 #include "support/tasks.hpp"
@@ -67,6 +69,28 @@ TEST_F(thread_exit_test, wakes_race_with_ends) {
 }
 
 /// The last use of a lock may be in a destructor of thread storage, when the thread is ending.
+/// Asks, after the irq layer's hook, whether the CPU may come back.
+thread_local bool asks_at_exit = false;
+bool came_back = true;
+constinit platform::lifecycle_hook late_hook{.order = platform::hook_order::report,
+                                             .task_exit = []() noexcept {
+                                               if (asks_at_exit)
+                                                 came_back = online_cpu().has_value();
+                                             }};
+
+TEST_F(thread_exit_test, a_cpu_that_ends_does_not_come_online_again) {
+  ASSERT_TRUE(service_cpu().has_value());
+  platform::add_lifecycle_hook(late_hook);
+  cpu_id cpu{};
+  std::thread t{[&] {
+    cpu = *online_cpu();
+    asks_at_exit = true;
+  }};
+  t.join();
+  EXPECT_FALSE(came_back);
+  EXPECT_FALSE(cpu_is_online(cpu));
+}
+
 TEST_F(thread_exit_test, destructors_of_thread_storage_may_lock) {
   static mutex m;
   static atomic<int> destroyed{0};

@@ -36,6 +36,7 @@ struct alignas(64) cpu_words {
   location irqs_off_at;                   ///< where interrupts were last switched off
   void* cpu;                              ///< the irq layer's descriptor, null until it needs one
   llist_head queue;  ///< [remote] interrupts to be served; here, so that no CPU needs memory
+  atomic<std::uint32_t> offline;  ///< nonzero: it was taken offline for good
 };
 
 struct alignas(64) task_words {

@@ -440,7 +440,9 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
       case 5: passed = e.run(method::pos, 0); break;
       default: {
         // The portfolio: all of it if that ends soon, then the samplers in turn.
-        constexpr std::uint64_t first = 20'000;
+        constexpr std::uint64_t most = 20'000;
+        const std::uint64_t half = options.executions / 2;  // the rest is the samplers'
+        const std::uint64_t first = half != 0 && half < most ? half : most;
         constexpr std::uint64_t turn = 1'000;
         passed = e.run(method::exhaustive, first);
         constexpr method samplers[] = {method::pct, method::pos, method::random};

@@ -210,14 +210,17 @@ process_id machine::decide() noexcept {
       if (p.waits == wait_kind::relaxed) spinning = true;
     }
     if (!unfinished) to_host();
+    // Those that spin may do so within bounds; only then a watchdog's deadline passes.
     constexpr unsigned watchdogs_max = 16;  ///< in a row, without anybody being woken or ending
-    if (++idle_watchdogs > watchdogs_max || !pass_deadline(true)) {
-      if (!spinning) report_deadlock();
-      if (++idle_rounds > idle_rounds_max) report_deadlock();
+    if (spinning && ++idle_rounds <= idle_rounds_max) {
       now += idle_tick;  // who spins may look at the clock
       for (unsigned i = 0; i < process_count; ++i) {
         if (processes[i].waits == wait_kind::relaxed) processes[i].waits = wait_kind::nothing;
       }
+    } else if (++idle_watchdogs > watchdogs_max || !pass_deadline(true)) {
+      report_deadlock();
+    } else {
+      idle_rounds = 0;
     }
     set = enabled();
   }
@@ -284,6 +287,7 @@ void machine::flow_main(boost::context::detail::transfer_t came) {
     m.serve_interrupt(p);
   } else {
     p.stack.entry(p.stack.argument);
+    run_thread_destructors();
     m.rules.task_ends(m.self);
     if (m.task_exit != nullptr) m.task_exit();
     m.point(object_op(op_kind::exit, object::task, std::uint64_t{m.self} << granule_bits, 0));
@@ -356,14 +360,14 @@ void machine::wake_spinners(const footprint& f) noexcept {
 
 // --- waiting ---
 
-void machine::relax(std::uintptr_t pc) noexcept {
+void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
   process& p = me();
   // The second time at one place, without having changed or seen anything since: the next round would be the same.
   if (p.relax_pc == pc && !p.wrote && !p.spun_changed) p.waits = wait_kind::relaxed;
   p.relax_pc = pc;
   p.wrote = false;
   if (p.waits == wait_kind::relaxed) {
-    point(local_op(op_kind::relax, pc));
+    point(local_op(kind, pc));
     p.waits = wait_kind::nothing;
   }
   p.spun_count = 0;
@@ -372,11 +376,13 @@ void machine::relax(std::uintptr_t pc) noexcept {
   p.loop_count = 0;
 }
 
-void machine::loaded_value(std::uintptr_t pc, std::uint64_t value) noexcept {
+void machine::loaded_value(std::uintptr_t pc, std::uintptr_t address,
+                           std::uint64_t value) noexcept {
   constexpr unsigned same_max = 3;
   process& p = me();
-  if (p.loop_pc != pc || p.loop_value != value) {
+  if (p.loop_pc != pc || p.loop_address != address || p.loop_value != value) {
     p.loop_pc = pc;
+    p.loop_address = address;
     p.loop_value = value;
     p.loop_count = 0;
   } else if (++p.loop_count >= same_max) {
@@ -386,7 +392,7 @@ void machine::loaded_value(std::uintptr_t pc, std::uint64_t value) noexcept {
 
 void machine::yield(std::uintptr_t pc) noexcept {
   point(local_op(op_kind::yield, pc));
-  relax(pc);
+  relax(pc, op_kind::yield);  // its CPU is free meanwhile
 }
 
 void machine::might_sleep(std::uintptr_t pc) noexcept {

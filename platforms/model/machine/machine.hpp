@@ -80,6 +80,7 @@ struct process {
   std::uintptr_t relax_pc = 0;  ///< where it spun last
   bool wrote = false;           ///< since then
   std::uintptr_t loop_pc = 0;
+  std::uintptr_t loop_address = 0;
   std::uint64_t loop_value = 0;
   unsigned loop_count = 0;
 };
@@ -168,7 +169,7 @@ class machine {
   /// TSO: waits until the own CPU's buffer is empty.
   void drain(std::uintptr_t pc) noexcept;
   /// An atomic load returned `value`: the same again and again is a loop that waits.
-  void loaded_value(std::uintptr_t pc, std::uint64_t value) noexcept;
+  void loaded_value(std::uintptr_t pc, std::uintptr_t address, std::uint64_t value) noexcept;
 
   // --- tasks ---
   std::uint64_t spawn(void (*entry)(void*), void* argument, const char* name,
@@ -177,7 +178,7 @@ class machine {
   int park(const std::uint32_t* word, std::uint32_t expected, std::int64_t until, bool watchdog,
            std::uintptr_t pc) noexcept;
   unsigned unpark(const std::uint32_t* word, unsigned count, std::uintptr_t pc) noexcept;
-  void relax(std::uintptr_t pc) noexcept;
+  void relax(std::uintptr_t pc, op_kind kind = op_kind::relax) noexcept;
   void yield(std::uintptr_t pc) noexcept;
   void might_sleep(std::uintptr_t pc) noexcept;
   bool ring(unsigned number, int bell, std::uintptr_t pc) noexcept;

@@ -178,7 +178,7 @@ T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
   }
   const T value = *p;
   m.atomic_loaded(address, order);
-  m.loaded_value(pc, static_cast<std::uint64_t>(value));
+  m.loaded_value(pc, address, static_cast<std::uint64_t>(value));
   return value;
 }
 
@@ -230,7 +230,7 @@ bool compare_exchange(volatile T* p, T* expected, T desired, int order, int fail
     return true;
   }
   m.atomic_loaded(address, failure);
-  m.loaded_value(pc, static_cast<std::uint64_t>(old));
+  m.loaded_value(pc, address, static_cast<std::uint64_t>(old));
   *expected = old;
   return false;
 }

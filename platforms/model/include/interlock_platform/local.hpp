@@ -23,11 +23,15 @@ inline void enlist() noexcept {}
 /// An interrupt is a flow of its own, and the machine knows when a task ends.
 [[nodiscard]] inline bool may_be_in_signal_handler() noexcept { return false; }
 
+/// An interrupt never halts the allocation of memory: that is one step of the machine.
+inline constexpr bool handlers_may_allocate = true;
+
 /// The number of CPUs on which tasks of the user run.
 [[nodiscard]] inline unsigned online_processors() noexcept { return interlock_machine_cpus(); }
 
-/// A pause is over when another flow has written something; spinning longer shows nothing new.
-inline constexpr std::uint32_t pauses_max = 2;
+/// A second pause is over only when another flow has written what was read: a spin that took two
+/// would hide the executions in which it ends by parking.
+inline constexpr std::uint32_t pauses_max = 1;
 
 /// The caller spins: it goes on after another flow's write. Context: any.
 inline void cpu_relax() noexcept { interlock_machine_relax(); }

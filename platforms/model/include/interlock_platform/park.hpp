@@ -36,6 +36,9 @@ INTERLOCK_API park_result park(const atomic<std::uint32_t>& word, std::uint32_t 
                                deadline until, park_scope scope = park_scope::process,
                                deadline_kind kind = deadline_kind::timeout) noexcept;
 
+/// A CPU that parks goes over to another task, which an interrupt or an atomic section must not.
+inline constexpr bool atomic_may_park = false;
+
 /// Wakes up to `count` of those parked on `word`. The word need not exist any more.
 /// Context: any. Returns how many were woken.
 INTERLOCK_API unsigned unpark(const atomic<std::uint32_t>& word, unsigned count,

@@ -39,6 +39,9 @@ INTERLOCK_API void enlist() noexcept;
 /// if any signal is blocked.
 [[nodiscard]] INTERLOCK_API bool may_be_in_signal_handler() noexcept;
 
+/// A handler may have halted malloc.
+inline constexpr bool handlers_may_allocate = false;
+
 /// The number of processors on which this process may run, at least 1.
 [[nodiscard]] INTERLOCK_API unsigned online_processors() noexcept;
 

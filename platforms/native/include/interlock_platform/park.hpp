@@ -40,6 +40,10 @@ INTERLOCK_API park_result park(const atomic<std::uint32_t>& word, std::uint32_t 
                                deadline until, park_scope scope = park_scope::process,
                                deadline_kind kind = deadline_kind::timeout) noexcept;
 
+/// A handler, or a thread in an atomic section, may park: the threads it waits for have stacks of their
+/// own.
+inline constexpr bool atomic_may_park = true;
+
 /// Wakes up to `count` of those parked on `word`. The word need not exist any more.
 /// Context: any; one system call, async-signal-safe. Returns how many were woken.
 INTERLOCK_API unsigned unpark(const atomic<std::uint32_t>& word, unsigned count,

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Lines, softirqs, irq_work, timers and calls on the simulated machine, also where the library
+/// holds interrupts back.
+
+#include "model/library_support.hpp"
+
+namespace interlock::test {
+namespace {
+
+/// At both granularities.
+template <class F>
+void passes_both(model::options o, F program) {
+  passes(model::explore(o, program));
+  passes(model::explore(full(o), program));
+}
+
+constexpr irq_line_options asynchronous{.name = "device", .kind = irq_kind::asynchronous};
+
+TEST(library_irq, a_raise_is_handled) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const auto line = *make_irq_line(asynchronous);
+    completion done;
+    int work = 0;
+    const auto action = request_irq(*line, [&] {
+                          EXPECT_EQ(work, 1);
+                          done.complete();
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] {
+      work = 1;
+      raise_irq(*line);
+    });
+    done.wait();
+    (void)device.join();
+  });
+}
+
+TEST(library_irq, a_raise_while_interrupts_are_off_is_replayed) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const auto line = *make_irq_line(asynchronous);
+    completion done;
+    int n = 0;
+    const auto action = request_irq(*line, [&] {
+                          ++n;
+                          done.complete();
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    {
+      guard g{irqsave};
+      const int before = n;
+      EXPECT_EQ(before, n);
+    }
+    {
+      guard g{irqsave};
+      ++n;
+    }
+    done.wait();
+    (void)device.join();
+  });
+}
+
+/// What the handler uses ends with the action.
+TEST(library_irq, free_waits_for_the_handler) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const auto line = *make_irq_line(asynchronous);
+    auto* const used = new int{0};
+    auto action = request_irq(*line, [=] {
+                    ++*used;
+                    return irqreturn::handled;
+                  }).value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    action.free();
+    delete used;
+    (void)device.join();
+  });
+}
+
+TEST(library_irq, free_waits_for_the_handler_on_another_cpu) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const auto line = *make_irq_line(asynchronous);
+    auto* const used = new int{0};
+    auto action = request_irq(*line, [=] {
+                    ++*used;
+                    return irqreturn::handled;
+                  }).value();
+    auto other = start("other", [&] {
+      action.free();
+      delete used;
+    });
+    raise_irq(*line);
+    (void)other.join();
+  });
+}
+
+TEST(library_irq, synchronize_waits_for_the_handler) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const auto line = *make_irq_line(asynchronous);
+    std::atomic<int> inside{0};
+    const auto action = request_irq(*line, [&] {
+                          inside = 1;
+                          inside = 0;
+                          return irqreturn::handled;
+                        }).value();
+    auto other = start("other", [&] {
+      disable_irq(*line);
+      EXPECT_EQ(inside.load(), 0);
+      enable_irq(*line);
+    });
+    raise_irq(*line);
+    (void)other.join();
+  });
+}
+
+TEST(library_irq, a_disabled_line_keeps_its_raise) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const auto line = *make_irq_line(asynchronous);
+    completion done;
+    const auto action = request_irq(*line, [&] {
+                          done.complete();
+                          return irqreturn::handled;
+                        }).value();
+    disable_irq(*line);
+    auto device = start("device", [&] { raise_irq(*line); });
+    enable_irq(*line);
+    done.wait();
+    (void)device.join();
+  });
+}
+
+TEST(library_irq, a_threaded_half_runs) {
+  const model::expectations here;
+  passes(model::explore(some(5000), [] {
+    const auto line = *make_irq_line(asynchronous);
+    completion done;
+    auto action = request_threaded_irq(
+                      *line, [] { return irqreturn::wake_thread; }, [&] { done.complete(); })
+                      .value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    done.wait();
+    (void)device.join();
+    action.free();
+  }));
+}
+
+TEST(library_irq, a_threaded_line_is_served_by_the_service_cpu) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const auto line = *make_irq_line({.name = "device"});
+    completion done;
+    const auto action = request_irq(*line, [&] {
+                          done.complete();
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    done.wait();
+    (void)device.join();
+  });
+}
+
+TEST(library_irq, two_raises_are_served_once_or_twice) {
+  const model::expectations here;
+  passes_both(some(5000, 3), [] {
+    const auto line = *make_irq_line(asynchronous);
+    std::atomic<int> seen{0};
+    std::atomic<int> raised{0};
+    completion both;
+    const auto action = request_irq(*line, [&] {
+                          seen.fetch_add(1);
+                          if (raised.load() == 2) both.complete();
+                          return irqreturn::handled;
+                        }).value();
+    const auto raise = [&] {
+      raised.fetch_add(1);
+      raise_irq(*line);
+    };
+    auto a = start("a", raise);
+    auto b = start("b", raise);
+    both.wait();
+    (void)a.join();
+    (void)b.join();
+    EXPECT_GE(seen.load(), 1);
+  });
+}
+
+TEST(library_irq, a_line_moves_to_another_cpu) {
+  const model::expectations here;
+  passes(model::explore(some(5000), [] {
+    const auto line = *make_irq_line(asynchronous);
+    completion done;
+    const auto action = request_irq(*line, [&] {
+                          done.complete();
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] {
+      const cpu_id self = *online_cpu();
+      raise_irq(*line);
+      EXPECT_TRUE(irq_set_affinity(*line, self).has_value());
+    });
+    done.wait();
+    (void)device.join();
+  }));
+}
+
+// --- softirqs ---
+
+TEST(library_irq, a_softirq_runs_behind_its_interrupt) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    struct state {
+      int raised = 0;
+      completion done;
+    } s;
+    const softirq vector = *open_softirq(
+        "test",
+        [](void* cookie) {
+          auto& mine = *static_cast<state*>(cookie);
+          EXPECT_EQ(mine.raised, 1);
+          mine.done.complete();
+        },
+        &s);
+    const auto line = *make_irq_line(asynchronous);
+    const auto action = request_irq(*line, [&] {
+                          s.raised = 1;
+                          raise_softirq(vector);
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    { guard g{mask_bh}; }
+    s.done.wait();
+    (void)device.join();
+  });
+}
+
+// --- irq_work ---
+
+struct counting_work : irq_work {
+  counting_work() noexcept
+      : irq_work{[](irq_work& w) { ++static_cast<counting_work&>(w).calls; }} {}
+  int calls = 0;
+};
+
+TEST(library_irq, irq_work_runs_on_the_other_cpu) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const cpu_id cpu = *online_cpu();
+    counting_work work;
+    auto other = start("other", [&] {
+      EXPECT_TRUE(irq_work_queue_on(work, cpu));
+      irq_work_sync(work);
+      EXPECT_EQ(work.calls, 1);
+    });
+    (void)other.join();
+    EXPECT_EQ(work.calls, 1);
+  });
+}
+
+TEST(library_irq, irq_work_queued_twice_runs_for_each_that_was_taken) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const cpu_id cpu = *online_cpu();
+    counting_work work;
+    int taken = 0;
+    auto other = start("other", [&] {
+      taken += irq_work_queue_on(work, cpu) ? 1 : 0;
+      taken += irq_work_queue_on(work, cpu) ? 1 : 0;
+      irq_work_sync(work);
+    });
+    (void)other.join();
+    irq_work_sync(work);
+    EXPECT_EQ(work.calls, taken);
+  });
+}
+
+/// The second is rung while the first is served, with interrupts held back.
+TEST(library_irq, work_that_comes_while_work_is_served_is_not_forgotten) {
+  const model::expectations here;
+  passes(model::explore(full(some(20'000)), [] {
+    const cpu_id cpu = *online_cpu();
+    counting_work first;
+    counting_work second;
+    auto other = start("other", [&] {
+      EXPECT_TRUE(irq_work_queue_on(first, cpu));
+      EXPECT_TRUE(irq_work_queue_on(second, cpu));
+      irq_work_sync(first);
+      irq_work_sync(second);
+    });
+    (void)other.join();
+    EXPECT_EQ(first.calls + second.calls, 2);
+  }));
+}
+
+// --- calls and timers ---
+
+TEST(library_irq, a_call_runs_on_its_cpu) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const cpu_id cpu = *online_cpu();
+    auto other = start("other", [&] {
+      cpu_id seen{};
+      const auto note_cpu = [](void* into) { *static_cast<cpu_id*>(into) = smp_processor_id(); };
+      EXPECT_TRUE(smp_call_function_single(cpu, note_cpu, &seen).has_value());
+      EXPECT_EQ(seen, cpu);
+    });
+    (void)other.join();
+  });
+}
+
+TEST(library_irq, an_nmi_interrupts_where_interrupts_are_off) {
+  const model::expectations here;
+  passes(model::explore(some(5000), [] {
+    const cpu_id cpu = *online_cpu();
+    std::atomic<int> seen{0};
+    auto other = start("other", [&] {
+      const auto add = [](void* n) { static_cast<std::atomic<int>*>(n)->fetch_add(1); };
+      EXPECT_TRUE(nmi_call_function_single(cpu, add, &seen).has_value());
+    });
+    {
+      guard g{irqsave};
+      while (seen == 0) {
+      }
+    }
+    (void)other.join();
+  }));
+}
+
+TEST(library_irq, a_timer_fires_or_is_cancelled) {
+  const model::expectations here;
+  passes(model::explore(some(5000), [] {
+    struct counting : hrtimer {
+      counting() noexcept
+          : hrtimer{[](hrtimer& t) {
+              ++static_cast<counting&>(t).calls;
+              return hrtimer_restart::norestart;
+            }} {}
+      int calls = 0;
+    };
+    auto* const timer = new counting;
+    EXPECT_TRUE(
+        hrtimer_start(*timer, monotonic_clock::now() + std::chrono::microseconds{1}).has_value());
+    auto other = start("other", [] {});
+    (void)other.join();
+    const bool cancelled = hrtimer_cancel(*timer);
+    EXPECT_EQ(timer->calls, cancelled ? 0 : 1);
+    delete timer;
+  }));
+}
+
+}  // namespace
+}  // namespace interlock::test
