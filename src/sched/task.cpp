@@ -92,6 +92,7 @@ task& first_use() noexcept {
   task* const made = detail::make_task();
   INTERLOCK_BUG_ON(made == nullptr && "out of memory");
   if constexpr (platform::handlers_may_allocate) {  // one came in between, and needed it too
+    barrier();                                      // the handler's writes
     if (task* const other = detail::task_if_any()) {
       intrusive_put(*made);
       return *other;
@@ -120,6 +121,7 @@ void adopt_task(task& t) noexcept {
   [[maybe_unused]] auto* const before = static_cast<task*>(words.task);
   words.task = &t;
   if constexpr (platform::handlers_may_allocate) {  // a kthread was interrupted at its start
+    barrier();                                      // the handler's writes
     if (before != nullptr) end_task(*before);
   }
 }

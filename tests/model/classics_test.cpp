@@ -234,7 +234,9 @@ void push_relaxed(llist_head& list, item& n) {
 
 template <bool Ordered>
 model::report queue() {
-  return model::explore([] {
+  model::options o;
+  o.cpus = 3;  // one for each task: all executions, up to equality, are run then
+  return model::explore(o, [] {
     llist_head list;
     std::array<item, 2> items;
     const auto produce = [&](unsigned i) {

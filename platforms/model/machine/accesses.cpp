@@ -228,6 +228,16 @@ void machine::fence(int order, std::uintptr_t pc) noexcept {
   }
 }
 
+void machine::signal_fence(int order) noexcept {
+  process& p = me();
+  cpu& c = my_cpu();
+  if (acquires(order)) p.seen.join(c.irq_side, process_count);
+  if (releases_(order)) {
+    c.irq_side.join(p.seen, process_count);
+    ++p.seen.at[self];
+  }
+}
+
 void machine::heavy_barrier(std::uintptr_t pc) noexcept {
   if (tso) point({op_kind::drain_all, 0, false, false, pc, {0, 0, false}, {0, 0, false}});
   for (unsigned i = 0; i < process_count; ++i) {

@@ -96,7 +96,7 @@ bool interlock_machine_ring(uint32_t cpu, int bell) {
   return m.ring(cpu, bell, CALLER);
 }
 void interlock_machine_hold(bool held) {
-  if (m.running) m.my_cpu().held = held;
+  if (m.running) m.hold(held);
 }
 
 void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, uint64_t b,

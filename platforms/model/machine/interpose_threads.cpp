@@ -74,7 +74,6 @@ void run_thread(void* memory) {
   m.release(start, 0);
   void* const result = s.entry(s.argument);
   results[m.self] = result;
-  run_thread_destructors();
 }
 
 /// The sequence of a condition variable: what waiters sleep on. It stands in the variable itself.

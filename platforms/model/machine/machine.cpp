@@ -657,6 +657,17 @@ void machine::set_irqs_off(bool off) noexcept {
   }
 }
 
+void machine::hold(bool held) noexcept {
+  cpu& c = my_cpu();
+  c.held = held;
+  if (held) {
+    me().seen.join(c.irq_side, process_count);
+  } else {
+    c.irq_side.join(me().seen, process_count);
+    ++me().seen.at[self];
+  }
+}
+
 void machine::context_enter(std::uint32_t bits) noexcept {
   process& p = me();
   cpu& c = my_cpu();

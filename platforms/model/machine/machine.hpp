@@ -159,6 +159,7 @@ class machine {
   void atomic_stored(std::uintptr_t address, int order) noexcept;
   void atomic_modified(std::uintptr_t address, int order) noexcept;
   void fence(int order, std::uintptr_t pc) noexcept;
+  void signal_fence(int order) noexcept;
   /// TSO: true if the store waits in the CPU's buffer now.
   bool buffer_store(std::uintptr_t address, std::size_t size, std::uint64_t value, int order,
                     std::uintptr_t pc) noexcept;
@@ -186,6 +187,7 @@ class machine {
   void context_enter(std::uint32_t bits) noexcept;
   void context_exit(std::uint32_t bits) noexcept;
   void set_irqs_off(bool off) noexcept;
+  void hold(bool held) noexcept;
   void heavy_barrier(std::uintptr_t pc) noexcept;
 
   // --- locks that the machine itself knows (pthread mutexes, guards of statics) ---

@@ -163,7 +163,10 @@ EXPORT void __tsan_atomic_thread_fence(int order) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
   }
 }
-EXPORT void __tsan_atomic_signal_fence(int) {}
+// Orders a flow against the interrupts of its own CPU.
+EXPORT void __tsan_atomic_signal_fence(int order) {
+  if (m.running) m.signal_fence(order);
+}
 
 namespace {
 
