@@ -30,6 +30,7 @@ std::string explore_words(const check_options& o) {
   add("strategy", o.strategy);
   add("preemption", o.preemption);
   add("granularity", o.granularity);
+  add("memory", o.memory);
   add("points", o.points);
   add_number("executions", o.executions);
   add_number("seed", o.seed);
@@ -80,6 +81,8 @@ void add_check_options(CLI::App& verb, check_options& options) {
       ->check(CLI::IsMember({"none", "voluntary", "full"}));
   verb.add_option("--granularity", options.granularity, "Are the insides of the library explored")
       ->check(CLI::IsMember({"user", "full"}));
+  verb.add_option("--memory", options.memory, "What a load may see")
+      ->check(CLI::IsMember({"sc", "tso"}));
   verb.add_option("--points", options.points, "Where another flow may come in")
       ->check(CLI::IsMember({"synchronisation", "every_access"}));
   verb.add_option("--cpus", options.cpus, "CPUs of the machine")

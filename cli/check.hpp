@@ -17,7 +17,7 @@ struct check_options {
   std::string binary;
   std::vector<std::string> arguments;
   std::string filter;
-  std::string time, strategy, preemption, granularity, points;
+  std::string time, strategy, preemption, granularity, memory, points;
   std::optional<std::uint64_t> executions, seed, steps, cpus, pct_depth;
   std::string junit;
   bool verbose = false;

@@ -6,7 +6,7 @@
 program=${INTERLOCK_MODEL_PROGRAM-}
 [ -x "$program" ] || skip 'built without the model'
 
-expect_status 1 check "$program" --filter '-interrupt.*:locks.*' --junit out.xml
+expect_status 1 check "$program" --filter '-interrupt.*:locks.*:barrier.*' --junit out.xml
 grep -q '^counter.is_atomic  *passed .* yes ' out || fail 'the table has no row of what passed'
 grep -q '^counter.loses_an_update  *FAILED ' out || fail 'the table has no row of what failed'
 grep -q '^  BUG: expectation failed at ' out || fail 'the first line of the failure is missing'
@@ -27,6 +27,10 @@ grep -q '^counter.is_atomic  *passed  *1  *no ' out || fail '--executions is not
 expect_status 1 check "$program" --filter counter.loses_an_update --verbose
 grep -q '^interleaving:$' out || fail '--verbose shows no report'
 grep -q 'reads A  program.cpp:' out || fail 'a step names neither its object nor its line'
+
+expect_status 0 check "$program" --filter barrier.is_missing
+expect_status 1 check "$program" --filter barrier.is_missing --memory tso
+grep -q '^  BUG: abort() was called' out || fail '--memory tso finds no missing barrier'
 
 expect_status 1 check "$program" --filter nothing.matches
 expect_error 'ran no exploration'

@@ -24,6 +24,7 @@ constexpr const char* strategies[] = {"portfolio", "exhaustive", "enumerate",
                                       "random",    "pct",        "pos"};
 constexpr const char* preemptions[] = {"none", "voluntary", "full"};
 constexpr const char* granularities[] = {"user", "full"};
+constexpr const char* memories[] = {"sc", "tso"};
 constexpr const char* point_kinds[] = {"synchronisation", "every_access"};
 
 bool number(const std::string& text, std::uint64_t& value) {
@@ -83,6 +84,7 @@ std::string set(interlock_machine_options& o, const std::string& key, const std:
     return choice(preemptions, value, o.preemption) ? "" : one_of(preemptions);
   if (key == "granularity")
     return choice(granularities, value, o.granularity) ? "" : one_of(granularities);
+  if (key == "memory") return choice(memories, value, o.memory) ? "" : one_of(memories);
   if (key == "points") return choice(point_kinds, value, o.points) ? "" : one_of(point_kinds);
   if (key == "cpus") {
     if (!number(value, n) || n == 0 || n > max_cpus) return "1 to 8";
