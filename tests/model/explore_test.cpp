@@ -16,6 +16,7 @@
 
 #include "interlock/interlock.hpp"
 #include "interlock/model/gtest.hpp"
+#include "interlock_platform/park.hpp"
 
 namespace {
 
@@ -284,6 +285,30 @@ TEST(explore, expectations_outside_of_executions_are_the_tests) {
   }
   ASSERT_EQ(seen.size(), 1);
   EXPECT_NE(std::string{seen.GetTestPartResult(0).message()}.find("outside"), std::string::npos);
+}
+
+TEST(explore, what_follows_a_wake_is_no_part_of_it) {
+  // The sleeper may go on before the waker's next step, or after it.
+  for (const int bad : {0, 1}) {
+    model::options o;
+    o.strategy = model::strategy::exhaustive;
+    const auto r = model::explore(o, [=] {
+      atomic<std::uint32_t> word{0};
+      std::atomic<int> x{0};
+      std::thread waker{[&] {
+        word.store_release(1);
+        (void)platform::unpark(word, 1);
+        x.store(1);
+      }};
+      bool slept = false;
+      while (word.load_acquire() == 0) {
+        slept = platform::park(word, 0, no_deadline) == platform::park_result::woken;
+      }
+      if (slept && x.load() == bad) std::abort();
+      waker.join();
+    });
+    EXPECT_TRUE(says(r, "BUG: abort()")) << "x == " << bad << '\n' << r;
+  }
 }
 
 }  // namespace

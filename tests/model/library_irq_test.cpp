@@ -52,6 +52,8 @@ TEST(library_irq, a_raise_while_interrupts_are_off_is_replayed) {
     {
       guard g{irqsave};
       const int before = n;
+      std::atomic<int> step{0};
+      step.store(1);  // where the handler would come in
       EXPECT_EQ(before, n);
     }
     {

@@ -147,6 +147,29 @@ TEST(memory, a_flag_of_relaxed_order_publishes_nothing) {
   EXPECT_TRUE(good.passed() && good.complete()) << good;
 }
 
+TEST(memory, interrupts_under_tso_replay_alike) {
+  const auto program = [] {
+    const auto line = *make_irq_line({.name = "dma", .kind = irq_kind::asynchronous});
+    std::atomic<int> n{0};
+    const auto action = request_irq(*line, [&] {
+                          n.store(1, std::memory_order_release);
+                          return irqreturn::handled;
+                        }).value();
+    std::thread raiser{[&] { raise_irq(*line); }};
+    n.store(2, std::memory_order_release);
+    raiser.join();
+  };
+  model::options o;
+  o.memory = model::memory::tso;
+  o.executions = 500;
+  for (const auto s : {model::strategy::exhaustive, model::strategy::pct}) {
+    o.strategy = s;
+    const auto r = model::explore(o, program);
+    EXPECT_TRUE(r.passed()) << r;
+    EXPECT_EQ(r.executions(), 500u);
+  }
+}
+
 TEST(memory, what_is_not_exact_does_not_say_complete) {
   // Store buffers of a CPU on which several tasks run: see docs/model.md.
   const auto program = [] {

@@ -80,6 +80,20 @@ TEST(rules, a_lock_of_a_handler_taken_with_interrupts_on_is_inconsistent) {
   EXPECT_TRUE(good.passed()) << good;
 }
 
+TEST(rules, an_attempt_of_a_handler_waits_for_nobody) {
+  const auto r = once([] {
+    const auto line = *make_irq_line({.name = "dma", .kind = irq_kind::asynchronous});
+    spinlock lock;
+    const auto action = request_irq(*line, [&] {
+                          if (lock.try_lock(no_mask)) lock.unlock(no_mask);
+                          return irqreturn::handled;
+                        }).value();
+    { guard g{no_mask, lock}; }
+    raise_irq(*line);
+  });
+  EXPECT_TRUE(r.passed()) << r;
+}
+
 TEST(rules, a_task_ends_as_it_began) {
   const auto preempt = once([] { preempt_disable(); });
   EXPECT_TRUE(says(preempt, "BUG: a task that ends has preemption disabled")) << preempt;

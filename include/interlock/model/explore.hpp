@@ -152,6 +152,11 @@ template <class F>
   return r;
 }
 
+/// A plain function.
+[[nodiscard]] inline report explore(const options& how, void (*function)()) {
+  return explore(how, [function] { function(); });
+}
+
 /// With default options.
 template <class F>
 [[nodiscard]] report explore(F&& function) {

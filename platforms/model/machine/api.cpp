@@ -148,8 +148,6 @@ void interlock_machine_console(const char* text, size_t size) {
   m.console[m.console_size] = '\0';
 }
 
-void interlock_machine_note(const char*) {}
-
 size_t interlock_machine_stack(void** frames, size_t capacity) {
   if (!m.running) return 0;
   const flow& f = m.me().stack;

@@ -106,6 +106,7 @@ struct exploration {
           strategy.restart();
           continue;
         }
+        m.approximate = true;  // those before it were not run anew
       }
       if (spent() || (limit != 0 && ++count >= limit)) return true;
     }
@@ -232,10 +233,10 @@ struct exploration {
     marks_of_executions(false);
     std::string text;
     if (m.failed != kind || first_line_of(first_text) != first_line()) {
-      text =
-          "WARNING: replayed, this execution does something else: the program depends on what the "
-          "machine does not control\n" +
-          first_text + "\n";
+      text = first_text +
+             "\nWARNING: replayed, this execution does something else: the program depends on what "
+             "the "
+             "machine does not control\n";
     }
     text += failure_report();
     if (!note.empty()) text += '\n' + note;
@@ -413,6 +414,7 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
   m.tso = options.memory != 0;
   m.max_steps = options.steps != 0 ? options.steps : default_steps;
   m.learned = m.approximate = false;
+  m.interrupts_seen = m.host_entries[0] != nullptr || m.host_entries[1] != nullptr;
   m.watched_ordinal = 0;
   m.locations.forget_all();
   m.image.remember();
@@ -424,6 +426,8 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
   exploration e{options, function, argument, result, strategy, progress};
   bool passed = true;
   if (options.replay != nullptr) {
+    // It had a limit of its own.
+    m.max_steps = std::max<std::uint64_t>(m.max_steps, replayed.list.size() + default_steps);
     strategy.replay(reinterpret_cast<const process_id*>(replayed.list.data()),
                     replayed.list.size());
     (void)strategy.prepare();

@@ -38,8 +38,7 @@ std::uint64_t interrupt_object(unsigned cpu, int bell) noexcept {
 
 }  // namespace
 
-machine::machine() noexcept
-    : touches{many}, records{many}, releases{std::size_t{1} << 18}, notes{std::size_t{1} << 16} {}
+machine::machine() noexcept : touches{many}, records{many}, releases{std::size_t{1} << 18} {}
 
 // --- processes and CPUs ---
 
@@ -64,6 +63,7 @@ process_id machine::new_process(process::role role, unsigned on) noexcept {
 
 std::uint64_t machine::spawn(void (*entry)(void*), void* argument, const char* name,
                              bool service) noexcept {
+  if (running) drain(0);  // the new task sees all that came before it
   unsigned on;
   if (service) {
     if (cpu_count == max_all_cpus) fail(failure_kind::limit, "too many service tasks");
@@ -149,7 +149,8 @@ bool machine::can_step(process& p) noexcept {
     if (c.depth == 0 || c.stack[c.depth - 1] != id) return false;
   } else {
     if (!p.alive || p.ended || c.depth != 0 || c.must_take != 0) return false;
-    if (c.current != id && !may_be_replaced(c)) return false;
+    // A switch of tasks drains the store buffer (TSO).
+    if (c.current != id && (c.buffered != 0 || !may_be_replaced(c))) return false;
   }
   switch (p.pending.kind) {
     case op_kind::wake:
@@ -445,7 +446,8 @@ unsigned machine::unpark(const std::uint32_t* word, unsigned count, std::uintptr
     if (first == nullptr) break;
     first->woken = true;
     idle_watchdogs = 0;
-    first->woken_by = strategy->steps_taken();
+    first->woken_by =
+        strategy->steps_taken() - 1;  // this very step; used by the exhaustive search only
     first->seen.join(me().seen, process_count);
     ++woken;
   }
@@ -580,7 +582,7 @@ void machine::flush(process_id buffer) noexcept {
   running = was_running;
 }
 
-bool machine::forward_load(std::uintptr_t address, std::size_t size,
+bool machine::forward_load(std::uintptr_t address, std::size_t size, bool acquires,
                            std::uint64_t& value) noexcept {
   if (!tso || me().cpu >= max_cpus + 8) return false;
   const cpu& c = my_cpu();
@@ -588,6 +590,7 @@ bool machine::forward_load(std::uintptr_t address, std::size_t size,
     const buffered_store& s = stores[me().cpu][(c.first_buffered + i - 1) % cpu::max_buffered];
     if (s.address != address || s.size != size) continue;
     value = s.value;
+    (acquires ? me().seen : me().acquired).join(s.published, process_count);
     return true;
   }
   return false;
@@ -613,6 +616,8 @@ void machine::drain(std::uintptr_t pc) noexcept {
 bool machine::install(int bell, void (*entry)()) noexcept {
   if (entries[bell] != nullptr && entries[bell] != entry) return false;
   entries[bell] = entry;
+  interrupts_seen = true;
+  if (!running) host_entries[bell] = entry;
   return true;
 }
 
@@ -709,7 +714,6 @@ void machine::run(void (*function)(void*), void* argument) noexcept {
   touches.grow();  // index 0 is `no_index`
   records.grow();
   releases.grow();
-  notes.clear();
   process_count = task_count = user_tasks = 0;
   cpu_count = user_cpus;
   for (unsigned i = 0; i < user_cpus; ++i) {
@@ -717,6 +721,7 @@ void machine::run(void (*function)(void*), void* argument) noexcept {
     std::memset(cpus[i].level, no_process, sizeof cpus[i].level);
   }
   rules.begin_execution();
+  for (unsigned i = 0; i < bells; ++i) entries[i] = host_entries[i];
   accesses = parks = 0;
   abandoned = false;
   steps = 0;

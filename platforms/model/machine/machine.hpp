@@ -164,7 +164,8 @@ class machine {
   bool buffer_store(std::uintptr_t address, std::size_t size, std::uint64_t value, int order,
                     std::uintptr_t pc) noexcept;
   /// TSO: true if the own CPU's buffer has the newest value.
-  bool forward_load(std::uintptr_t address, std::size_t size, std::uint64_t& value) noexcept;
+  bool forward_load(std::uintptr_t address, std::size_t size, bool acquires,
+                    std::uint64_t& value) noexcept;
   /// TSO: the own CPU's buffer holds some of it; `also_whole`: or exactly it.
   bool is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept;
   /// TSO: waits until the own CPU's buffer is empty.
@@ -254,7 +255,6 @@ class machine {
   pool<touch> touches;
   pool<access_record> records;
   pool<release_record> releases;
-  pool<const char*> notes;
   heap arena;
   undo_log undo;
   program_image image;
@@ -275,6 +275,8 @@ class machine {
   std::size_t console_size = 0;
 
   void (*entries[bells])() = {};
+  void (*host_entries[bells])() = {};  ///< installed outside of executions: each begins with them
+  bool interrupts_seen = false;        ///< in some execution of this exploration
   void (*task_exit)() = nullptr;
   std::uint16_t shared_cpu_words = 0;  ///< one bit for each 4 bytes
   std::uint16_t shared_task_words = 0;

@@ -62,14 +62,14 @@ bool oracle::leads_to(std::uint32_t from, std::uint32_t to, unsigned depth) cons
   return false;
 }
 
-void oracle::check_masks(lock_state& l, std::uintptr_t pc) noexcept {
+void oracle::check_masks(lock_state& l, bool attempt, std::uintptr_t pc) noexcept {
   const cpu& c = m.my_cpu();
   if ((c.interrupts & (hardirq_bits | nmi_bits)) != 0) {
-    if (l.in_hardirq == 0) l.in_hardirq = pc;
+    if (l.in_hardirq == 0 && !attempt) l.in_hardirq = pc;  // an attempt waits for nobody
   } else {
     if (!c.irqs_off && l.with_irqs_on == 0) l.with_irqs_on = pc;
     if ((c.interrupts & serving_softirq) != 0) {
-      if (l.in_softirq == 0) l.in_softirq = pc;
+      if (l.in_softirq == 0 && !attempt) l.in_softirq = pc;
     } else if ((c.interrupts & softirq_bits) == 0 && !c.irqs_off && l.with_bh_on == 0) {
       l.with_bh_on = pc;
     }
@@ -93,8 +93,7 @@ void oracle::lock_acquire(std::uint64_t lock, bool sleeping, bool attempt,
                           std::uintptr_t pc) noexcept {
   const process_id self = m.self;
   const std::uint32_t l = find_lock(lock);
-  wanted_[self] = l;
-  if (!sleeping) check_masks(locks_[l], pc);
+  if (!sleeping) check_masks(locks_[l], attempt, pc);
   if (attempt) return;  // it waits for nobody
   for (unsigned i = 0; i < held_count_[self]; ++i) {
     const std::uint32_t h = held_[self][i];

@@ -66,7 +66,7 @@ class oracle {
   std::uint32_t find_lock(std::uint64_t lock) noexcept;
   fence_state* find_fence(std::uint64_t fence) noexcept;
   [[nodiscard]] bool leads_to(std::uint32_t from, std::uint32_t to, unsigned depth) const noexcept;
-  void check_masks(lock_state& l, std::uintptr_t pc) noexcept;
+  void check_masks(lock_state& l, bool attempt, std::uintptr_t pc) noexcept;
 
   pool<lock_state> locks_;
   pool<edge> edges_;
@@ -74,7 +74,6 @@ class oracle {
   pool<context_state> contexts_;
   std::uint32_t held_[max_processes][max_held] = {};
   unsigned held_count_[max_processes] = {};
-  std::uint32_t wanted_[max_processes] = {};
   std::uint32_t sections_[max_processes] = {};  ///< how many read-side sections have begun
   unsigned depth_[max_processes] = {};
   std::uint32_t inside_[max_processes] =

@@ -266,6 +266,8 @@ void search::conflicts_of(process_id p, const op& o) noexcept {
         if (t.by == p || (t.bytes & bytes) == 0 || !(t.writes || f->writes)) continue;
         if (conflicting_count_ < std::size(conflicting_)) {
           conflicting_[conflicting_count_++] = t.event << 1 | (t.enables ? 1u : 0u);
+        } else {
+          m.approximate = true;
         }
       }
     });
@@ -450,7 +452,7 @@ bool search::add_one_of(node& n, process_id preferred, process_set ordered,
 
 // --- sleeping ---
 
-bool search::cpu_is_shared(unsigned cpu) noexcept { return m.is_shared(cpu); }
+bool search::cpu_is_shared(unsigned cpu) noexcept { return m.interrupts_seen || m.is_shared(cpu); }
 
 /// R2. What a process slept with is its next step; on its own CPU the rest of its block would count too, and that is not known yet.
 bool search::stays_asleep(process_id q, process_id p, const op& o) noexcept {

@@ -176,7 +176,7 @@ T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   m.atomic_access(op_kind::read, address, sizeof(T), order, pc);
   if constexpr (sizeof(T) <= sizeof(std::uint64_t)) {
-    if (std::uint64_t newest; m.forward_load(address, sizeof(T), newest))
+    if (std::uint64_t newest; m.forward_load(address, sizeof(T), order != __ATOMIC_RELAXED, newest))
       return static_cast<T>(newest);
   }
   const T value = *p;

@@ -35,7 +35,8 @@ INTERLOCK_MACHINE_API unsigned interlock_machine_cpus(void);
 
 /* --- tasks --- */
 
-/* A new task, on the next CPU in turn; on one of its own if `service`. 0: too many tasks (the execution has failed). */
+/* A new task, on the next CPU in turn; on one of its own if `service`.
+ * Too many tasks: the execution fails. */
 INTERLOCK_MACHINE_API uint64_t interlock_machine_spawn(void (*entry)(void*), void* argument,
                                                        const char* name, bool service);
 INTERLOCK_MACHINE_API void interlock_machine_join(uint64_t task);
@@ -78,9 +79,9 @@ INTERLOCK_MACHINE_API void interlock_machine_hold(bool held);
 enum interlock_machine_event {
   interlock_machine_irqs_off, /* of the current CPU */
   interlock_machine_irqs_on,
-  interlock_machine_context_enter, /* a: bits of preempt_count; leaving them is a point */
+  interlock_machine_context_enter, /* a: bits of preempt_count */
   interlock_machine_context_exit,
-  interlock_machine_lock_acquire,  /* a: lock, b: mode << 1 | try; a point */
+  interlock_machine_lock_acquire,  /* a: lock, b: mode << 1 | try */
   interlock_machine_lock_acquired, /* a: lock */
   interlock_machine_lock_release,  /* a: lock */
   interlock_machine_rcu_enter,
@@ -113,8 +114,6 @@ INTERLOCK_MACHINE_API void interlock_machine_put_back(void* memory, size_t size)
 INTERLOCK_MACHINE_API __attribute__((noreturn)) void interlock_machine_fail(const char* text);
 /* Text of a report. In an execution it is collected, and the execution fails when its present step ends. */
 INTERLOCK_MACHINE_API void interlock_machine_console(const char* text, size_t size);
-/* A line for the trace. */
-INTERLOCK_MACHINE_API void interlock_machine_note(const char* text);
 /* Return addresses of the caller, innermost first. */
 INTERLOCK_MACHINE_API size_t interlock_machine_stack(void** frames, size_t capacity);
 /* "function (file:line)", for a return address; always terminated. */
