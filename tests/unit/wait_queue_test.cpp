@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "interlock_platform/park.hpp"
 #include "support/report_recorder.hpp"
 #include "support/tasks.hpp"
 
@@ -207,9 +208,17 @@ TEST_F(wait_queue_test, pass_on_wakes_the_next) {
   init_wait_entry(mine, true);
   prepare_to_wait(wq, mine, task_interruptible);
   set_current_state(task_running);  // queued, but not asleep: what follows yields
-  kthread next = start("next", [&] { wait_event_exclusive(wq, [&] { return take(value); }); });
+  atomic<int> looks{0};
+  kthread next = start("next", [&] {
+    wait_event_exclusive(wq, [&] {
+      const bool took = take(value);
+      looks.fetch_add_relaxed(1);
+      return took;
+    });
+  });
   EXPECT_TRUE(queued(2));
   EXPECT_TRUE(sleeps(next.get(), task_uninterruptible));
+  while (looks.load_relaxed() < 2) platform::yield();  // in vain, once it was queued
   set_current_state(task_interruptible);
   value.store_release(1);
   wake_up(wq);
@@ -224,9 +233,17 @@ TEST_F(wait_queue_test, finish_without_a_wake_passes_nothing_on) {
   init_wait_entry(mine, true);
   prepare_to_wait(wq, mine, task_interruptible);
   set_current_state(task_running);  // queued, but not asleep: what follows yields
-  kthread next = start("next", [&] { wait_event_exclusive(wq, [&] { return take(value); }); });
+  atomic<int> looks{0};
+  kthread next = start("next", [&] {
+    wait_event_exclusive(wq, [&] {
+      const bool took = take(value);
+      looks.fetch_add_relaxed(1);
+      return took;
+    });
+  });
   EXPECT_TRUE(queued(2));
   EXPECT_TRUE(sleeps(next.get(), task_uninterruptible));
+  while (looks.load_relaxed() < 2) platform::yield();  // in vain, once it was queued
   finish_wait(wq, mine, true);
   EXPECT_EQ(state_of(next.get()), task_uninterruptible);
   value.store_release(1);
