@@ -9,10 +9,9 @@
 #include <cstring>
 
 #include "../include/interlock_platform/machine.h"
+#include "interpose.hpp"
 #include "machine.hpp"
 #include "report.hpp"
-
-#define CALLER reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
 
 using namespace interlock::machine;
 

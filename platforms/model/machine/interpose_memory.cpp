@@ -9,10 +9,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "interpose.hpp"
 #include "machine.hpp"
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
-#define CALLER reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
 
 // libc's own entry points: to look them up by dlsym would call malloc.
 extern "C" {

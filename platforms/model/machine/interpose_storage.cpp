@@ -10,25 +10,12 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "interpose.hpp"
 #include "machine.hpp"
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
 
 using namespace interlock::machine;
 
 namespace {
-
-template <class F>
-F* real(F*& cache, const char* name) noexcept {
-  if (cache == nullptr) cache = reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
-  if (cache == nullptr) std::abort();
-  return cache;
-}
-#define REAL(name)                      \
-  ([]() noexcept -> decltype(&::name) { \
-    static decltype(&::name) cache;     \
-    return real(cache, #name);          \
-  }())
 
 constexpr unsigned host_keys = 1024;  ///< PTHREAD_KEYS_MAX
 constexpr unsigned own_keys = 256;    ///< those that an execution makes

@@ -28,26 +28,12 @@
 #include <exception>
 #include <typeinfo>
 
+#include "interpose.hpp"
 #include "machine.hpp"
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
-#define CALLER reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
 
 using namespace interlock::machine;
 
 namespace {
-
-template <class F>
-F* real(F*& cache, const char* name) noexcept {
-  if (cache == nullptr) cache = reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
-  if (cache == nullptr) std::abort();
-  return cache;
-}
-#define REAL(name)                      \
-  ([]() noexcept -> decltype(&::name) { \
-    static decltype(&::name) cache;     \
-    return real(cache, #name);          \
-  }())
 
 std::uint64_t object_of(const volatile void* p) noexcept {
   return reinterpret_cast<std::uintptr_t>(p);

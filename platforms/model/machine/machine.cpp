@@ -260,7 +260,6 @@ void machine::begin_interrupt(process_id id) noexcept {
   cpu& c = cpus[p.cpu];
   p.alive = true;
   p.preempt = 0;
-  p.rcu_depth = 0;
   c.stack[c.depth++] = id;
 }
 
@@ -350,8 +349,7 @@ void machine::wake_spinners(const footprint& f) noexcept {
     if (i == self || (p.spun_count == 0 && !p.spun_unknown)) continue;
     bool touched = p.spun_unknown;
     for (unsigned k = 0; k < p.spun_count && !touched; ++k) {
-      touched =
-          f.address < p.spun[k].address + p.spun[k].size && p.spun[k].address < f.address + f.size;
+      touched = overlap(f, p.spun[k]);
     }
     if (!touched) continue;
     p.spun_changed = true;

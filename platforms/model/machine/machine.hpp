@@ -61,8 +61,6 @@ struct process {
   std::uint32_t park_order = 0;
   std::uint32_t number = 0;   ///< tasks, from 1
   std::uint32_t preempt = 0;  ///< as announced
-  std::uint32_t rcu_depth = 0;
-  std::uint32_t signalling = 0;
   char name[16] = {};
   clock seen;      ///< C++ happens-before
   clock acquired;  ///< by relaxed loads, for a fence to come

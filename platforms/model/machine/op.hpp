@@ -66,12 +66,16 @@ constexpr std::uint64_t object_address(object kind, std::uint64_t what) noexcept
 }
 constexpr footprint object_write(object kind, std::uint64_t what) noexcept {
   // One granule each: wait queues of neighbouring words do not meet.
-  return {object_address(kind, what) << 0, 1, true};
+  return {object_address(kind, what), 1, true};
+}
+
+constexpr bool overlap(const footprint& a, const footprint& b) noexcept {
+  return a.size != 0 && b.size != 0 && a.address < b.address + b.size &&
+         b.address < a.address + a.size;
 }
 
 constexpr bool conflict(const footprint& a, const footprint& b) noexcept {
-  return (a.writes || b.writes) && a.size != 0 && b.size != 0 && a.address < b.address + b.size &&
-         b.address < a.address + a.size;
+  return (a.writes || b.writes) && overlap(a, b);
 }
 
 constexpr bool dependent(const op& a, const op& b) noexcept {

@@ -113,7 +113,7 @@ void oracle::lock_acquire(std::uint64_t lock, bool sleeping, bool attempt,
              reinterpret_cast<void*>(locks_[h].lock));
     }
     if (edges_.full()) m.fail(failure_kind::limit, "too many orders of locks in one execution");
-    edges_.push({l, locks_[h].first_edge, pc});
+    edges_.push({l, locks_[h].first_edge});
     locks_[h].first_edge = static_cast<std::uint32_t>(edges_.size() - 1);
   }
 }

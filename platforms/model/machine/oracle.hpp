@@ -52,7 +52,6 @@ class oracle {
   struct edge {
     std::uint32_t to;  ///< lock
     std::uint32_t next;
-    std::uintptr_t pc;  ///< where it was taken
   };
   struct fence_state {
     std::uint64_t fence, context, seqno;

@@ -62,7 +62,6 @@ bool search::prepare() noexcept {
   choices.clear();
   events.clear();
   asleep_ = 0;
-  diverged_ = false;
   const bool first = executions_++ == 0;
   switch (how_) {
     case method::replay: return first;
@@ -106,7 +105,6 @@ process_id search::choose(process_set enabled) noexcept {
     case method::replay:
       p = depth < replayed_count_ ? replayed_[depth] : lowest(enabled);
       if ((enabled & just(p)) == 0) {
-        diverged_ = true;
         m.fail(failure_kind::divergence,
                "BUG: the replay diverges at step %zu: what was chosen there can not go on. The "
                "program, or what it depends on, has changed",
@@ -121,7 +119,6 @@ process_id search::choose(process_set enabled) noexcept {
       if (depth < path_.size()) {
         p = path_[depth].chosen;
         if ((enabled & just(p)) == 0) {
-          diverged_ = true;
           m.fail(failure_kind::divergence,
                  "BUG: executions diverge at step %zu: the same choices made another flow wait. "
                  "The program depends on what the machine does not control",
@@ -217,7 +214,6 @@ void search::step(process_id p, const op& o) noexcept {
   if (n.fingerprint == 0) {
     n.fingerprint = mark;
   } else if (n.fingerprint != mark) {
-    diverged_ = true;
     m.fail(failure_kind::divergence,
            "BUG: executions diverge at step %u: after the same choices a flow does something else. "
            "The program depends on what the machine does not control",

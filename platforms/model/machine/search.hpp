@@ -72,8 +72,6 @@ class search {
   pool<process_id> choices;
   pool<event> events;
   void replay(const process_id* list, std::size_t count) noexcept;
-  [[nodiscard]] bool diverged() const noexcept { return diverged_; }
-  [[nodiscard]] method how() const noexcept { return how_; }
 
  private:
   struct node {
@@ -115,7 +113,6 @@ class search {
   std::uint64_t executions_ = 0;
   const process_id* replayed_ = nullptr;
   std::size_t replayed_count_ = 0;
-  bool diverged_ = false;
 };
 
 }  // namespace interlock::machine

@@ -13,10 +13,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "interpose.hpp"
 #include "machine.hpp"
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
-#define CALLER reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
 
 namespace {
 
