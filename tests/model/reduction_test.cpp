@@ -34,7 +34,9 @@ enum class code {
   ring,
   ring_nmi,
   yield,
-  might_sleep
+  might_sleep,
+  add_masked,  ///< plain memory of the CPU, with interrupts off
+  add_pinned,  ///< the same of its tasks, with preemption off
 };
 struct instruction {
   code what;
@@ -57,7 +59,14 @@ struct program {
 
 program now;
 std::atomic<int> shared[variables];
+int of_cpu[max_cpus];
+int of_tasks[max_cpus];
 int results[max_tasks + 2 * max_cpus];  ///< of what each flow has read, in order
+
+void add_plain(int& variable, const instruction& i, unsigned who) {
+  results[who] = results[who] * 5 + variable;
+  variable = variable * 3 + i.number;
+}
 
 void run(const routine& instructions, unsigned who) {
   for (const instruction& i : instructions) {
@@ -90,6 +99,8 @@ void run(const routine& instructions, unsigned who) {
       case code::might_sleep:
         interlock_machine_announce(interlock_machine_might_sleep, 0, 0, 0);
         break;
+      case code::add_masked: add_plain(of_cpu[interlock_machine_cpu() - 1], i, who); break;
+      case code::add_pinned: add_plain(of_tasks[interlock_machine_cpu() - 1], i, who); break;
     }
   }
 }
@@ -143,7 +154,21 @@ program generate(unsigned seed) {
         r.push_back({pinned ? code::preempt_on : code::preempt_off, 0, 0});
         pinned = !pinned;
       }
-      r.push_back(access());
+      switch (below(6)) {
+        case 0: {
+          if (!masked) r.push_back({code::irqs_off, 0, 0});
+          r.push_back({code::add_masked, 0, 1 + static_cast<int>(below(4))});
+          if (!masked) r.push_back({code::irqs_on, 0, 0});
+          break;
+        }
+        case 1: {
+          if (!pinned) r.push_back({code::preempt_off, 0, 0});
+          r.push_back({code::add_pinned, 0, 1 + static_cast<int>(below(4))});
+          if (!pinned) r.push_back({code::preempt_on, 0, 0});
+          break;
+        }
+        default: r.push_back(access());
+      }
       if (rings != 0 && below(3) == 0) {
         const code what = below(5) != 0 ? code::ring : code::ring_nmi;
         r.push_back({what, 0, 1 + static_cast<int>(below(p.cpus))});
@@ -155,7 +180,11 @@ program generate(unsigned seed) {
     if (masked) r.push_back({code::irqs_on, 0, 0});
     if (pinned) r.push_back({code::preempt_on, 0, 0});
   }
-  for (unsigned i = 0, n = 1 + below(2); i < n; ++i) p.irq.push_back(access());
+  for (unsigned i = 0, n = 1 + below(2); i < n; ++i) {
+    p.irq.push_back(below(3) != 0
+                        ? access()
+                        : instruction{code::add_masked, 0, 1 + static_cast<int>(below(4))});
+  }
   p.nmi.push_back(access());
   return p;
 }
@@ -186,6 +215,8 @@ outcome explore(unsigned strategy, unsigned preemption) {
   o.state = [](void*, void* states) {
     std::string state;
     for (const auto& v : shared) state += std::to_string(v.load()) + ',';
+    for (const int v : of_cpu) state += std::to_string(v) + ',';
+    for (const int v : of_tasks) state += std::to_string(v) + ',';
     for (const int r : results) state += std::to_string(r) + ',';
     static_cast<std::set<std::string>*>(states)->insert(state);
   };
@@ -244,6 +275,8 @@ INSTANTIATE_TEST_SUITE_P(reduction, same_states,
 
 TEST(reduction, programs_end_in_several_states) {
   // The comparison would be empty if orders made no difference.
+  ASSERT_TRUE(interlock_machine_install(interlock_machine_irq, irq_entry));
+  ASSERT_TRUE(interlock_machine_install(interlock_machine_nmi, nmi_entry));
   unsigned several = 0;
   for (unsigned seed = 1; seed <= 40; ++seed) {
     now = generate(seed);

@@ -81,6 +81,7 @@ void machine::check_race(std::uintptr_t address, std::size_t size, bool writes, 
                          bool frees, std::uintptr_t pc) noexcept {
   process& p = me();
   const std::uint32_t ordinal = ++accesses;
+  const std::uint32_t step = strategy->steps_taken() - 1;
   if (ordinal == watched_ordinal) {
     watched_depth = capture(watched_stack, pc);
     watched_process = self;
@@ -94,6 +95,7 @@ void machine::check_race(std::uintptr_t address, std::size_t size, bool writes, 
           (old.bytes & bytes) != 0 && (writes || old.writes) && !(atomic && old.atomic);
       const bool precedes = old.by == self || p.seen.at[old.by] >= old.epoch;
       if (meets && !precedes) report_race(old, address, size, writes, atomic, frees, pc);
+      if (meets && old.by != self && same_cpu(old.by, self)) strategy->meets(old.step, old.by);
       const bool covered = (old.bytes & ~bytes) == 0;
       if (precedes && covered && (writes || !old.writes) && (!atomic || old.atomic)) {
         *link = old.next;
@@ -103,7 +105,7 @@ void machine::check_race(std::uintptr_t address, std::size_t size, bool writes, 
     }
     if (records.full()) fail(failure_kind::limit, "too many accesses in one execution");
     access_record& record = records.grow();
-    record = {p.seen.at[self], ordinal, pc, self, bytes, writes, atomic, frees, l.accesses};
+    record = {p.seen.at[self], ordinal, step, pc, self, bytes, writes, atomic, frees, l.accesses};
     l.accesses = static_cast<index>(records.size() - 1);
   });
 }

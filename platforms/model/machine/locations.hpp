@@ -36,6 +36,7 @@ struct touch {
 struct access_record {
   std::uint32_t epoch;    ///< of `by`, when it happened
   std::uint32_t ordinal;  ///< the access's number in the execution
+  std::uint32_t step;     ///< in which it was made
   std::uintptr_t pc;
   process_id by;
   std::uint8_t bytes;

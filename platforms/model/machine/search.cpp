@@ -230,6 +230,14 @@ void search::step(process_id p, const op& o) noexcept {
   go_to_sleep(depth, p, o);
 }
 
+void search::meets(std::uint32_t at, process_id other) noexcept {
+  process& self = m.me();
+  if (how_ != method::exhaustive || has(self.before, other, at)) return;
+  reverse(at, m.self, self.before);
+  self.before.join(events[at].before, m.process_count);
+  events[events.size() - 1].before = self.before;
+}
+
 /// Finds the earlier steps on which this one depends, newest first, reverses those that did not have to come first, and
 /// takes over their clocks.
 void search::conflicts_of(process_id p, const op& o) noexcept {

@@ -12,6 +12,8 @@
 ///   R1. A race is reversed at the last state in which the second process, or one that its step needs, could go on:
 ///       where the first step's block begins, or before what kept the second from running.
 ///   R2. A sleeping process is woken by every step on its own CPU: what its block would go on to do is not known when it goes to sleep.
+///   R3. Flows of one CPU keep plain memory apart by masks, or by not giving way, which are no steps. So there plain
+///       accesses count too: they belong to the step they come after. By R2 nobody sleeps through them.
 
 #include <cstdint>
 
@@ -64,6 +66,8 @@ class search {
 
   process_id choose(process_set enabled) noexcept;
   void step(process_id p, const op& o) noexcept;
+  /// R3. The present step has made a plain access that meets one of step `at`, by `other` of the same CPU.
+  void meets(std::uint32_t at, process_id other) noexcept;
   [[nodiscard]] std::uint32_t steps_taken() const noexcept {
     return static_cast<std::uint32_t>(events.size());
   }
