@@ -15,9 +15,9 @@ inline void local_bh_disable(location where = location::current()) noexcept {
     detail::context_fault_found(detail::context_fault::bh_overflow);
     return;
   }
+  platform::event::context_enter(softirq_disable_offset);  // the last place for a softirq
   if (preempt_count() == 0) platform::this_task().atomic_at = where;
   cpu.interrupt_count.store_relaxed(count + softirq_disable_offset);
-  platform::event::context_enter(softirq_disable_offset);
   barrier();
 }
 

@@ -32,10 +32,10 @@ INTERLOCK_API void replay_pending() noexcept;
 
 /// Switches interrupts off. Context: any. Never sleeps.
 inline void local_irq_disable(location where = location::current()) noexcept {
+  platform::event::irqs_off();  // the last place for an interrupt
   cpu_words& cpu = platform::this_cpu();
   if (cpu.irqs_off.load_relaxed() == 0) cpu.irqs_off_at = where;
   cpu.irqs_off.store_relaxed(1);
-  platform::event::irqs_off();
   barrier();
 }
 

@@ -105,9 +105,9 @@ inline void preempt_disable(location where = location::current()) noexcept {
     detail::context_fault_found(detail::context_fault::preempt_overflow);
     return;
   }
+  platform::event::context_enter(preempt_offset);  // the last place to be preempted
   task.preempt_depth.store_relaxed(depth + preempt_offset);
   if (depth == 0) task.atomic_at = where;
-  platform::event::context_enter(preempt_offset);
   barrier();
 }
 

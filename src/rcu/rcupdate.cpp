@@ -93,12 +93,16 @@ constinit platform::lifecycle_hook locks_hook{.order = platform::hook_order::sle
 
 void synchronize_rcu(location where) noexcept {
   const outside_readers context{where, illegal_synchronize};
+  platform::event::rcu_wait_begin();
   wait_for_readers(grace_period_snapshot(), false);
+  platform::event::rcu_wait_end();
 }
 
 void synchronize_rcu_expedited(location where) noexcept {
   const outside_readers context{where, illegal_expedited};
+  platform::event::rcu_wait_begin();
   wait_for_readers(grace_period_snapshot(), true);
+  platform::event::rcu_wait_end();
 }
 
 void rcu_barrier(location where) noexcept {

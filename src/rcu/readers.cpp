@@ -170,7 +170,7 @@ void describe(const task_words& t, stalled_reader& out) noexcept {
   const std::uint64_t word = t.rcu.load_acquire();  // [G4] also what the reader wrote to its task
   out.id = t.id.load_relaxed();
   out.nesting = static_cast<std::uint32_t>(word & rcu_nesting_mask);
-  const task* const named = static_cast<const task*>(t.task);
+  const task* const named = static_cast<const task*>(t.task.load_relaxed());
   std::memset(out.name, 0, sizeof out.name);
   if (named != nullptr) std::memcpy(out.name, named->name, sizeof out.name);
 }

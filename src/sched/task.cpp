@@ -42,10 +42,10 @@ void end_task(task& t) noexcept {
 
 void task_exit() noexcept {
   task_words& words = platform::this_task();
-  task* const self = static_cast<task*>(words.task);
+  task* const self = static_cast<task*>(words.task.load_relaxed());
   if (self == nullptr) return;
   check_no_locks_held(*self);
-  words.task = nullptr;
+  words.task.store_relaxed(nullptr);
   end_task(*self);
 }
 
@@ -92,8 +92,8 @@ task& first_use() noexcept {
   task* const made = detail::make_task();
   INTERLOCK_BUG_ON(made == nullptr && "out of memory");
   if constexpr (platform::handlers_may_allocate) {  // one came in between, and needed it too
-    barrier();                                      // the handler's writes
     if (task* const other = detail::task_if_any()) {
+      barrier();  // the handler's writes
       intrusive_put(*made);
       return *other;
     }
@@ -118,11 +118,15 @@ void adopt_task(task& t) noexcept {
   platform::enlist();
   task_words& words = platform::this_task();
   t.id.store_relaxed(words.id.load_relaxed());
-  [[maybe_unused]] auto* const before = static_cast<task*>(words.task);
-  words.task = &t;
-  if constexpr (platform::handlers_may_allocate) {  // a kthread was interrupted at its start
-    barrier();                                      // the handler's writes
-    if (before != nullptr) end_task(*before);
+  if constexpr (platform::handlers_may_allocate) {
+    barrier();  // what it halts finds the task whole
+    auto* const before = static_cast<task*>(words.task.exchange_relaxed(&t));
+    if (before != nullptr) {  // a kthread was interrupted at its start
+      barrier();              // the handler's writes
+      end_task(*before);
+    }
+  } else {
+    words.task.store_relaxed(&t);
   }
 }
 

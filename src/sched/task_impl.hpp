@@ -60,7 +60,7 @@ bool schedule_until(deadline until, platform::deadline_kind kind, location where
 
 /// The current task, or null if the thread has not needed one. Context: any.
 [[nodiscard]] inline task* task_if_any() noexcept {
-  return static_cast<task*>(platform::this_task().task);
+  return static_cast<task*>(platform::this_task().task.load_relaxed());
 }
 
 }  // namespace detail

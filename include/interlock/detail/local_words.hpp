@@ -45,7 +45,7 @@ struct alignas(64) task_words {
   atomic<std::uint64_t> rcu;            ///< [remote] grace period << 16 | nesting, see rcupdate.hpp
   atomic<task_words*> rcu_next;         ///< [remote] link of the list of known readers
   location atomic_at;                   ///< where atomic context was last entered from preemptible
-  void* task;                           ///< the sched layer's `task`, null until it needs one
+  atomic<void*> task;                   ///< the sched layer's `task`, null until it needs one
   atomic<std::uint32_t> life;           ///< a `task_life`
   std::uint32_t former_id;              ///< the id before the last fork: of locks held across it
   atomic<std::uint32_t> signalling_depth;  ///< inside a fence signalling section, see dma_fence.hpp

@@ -77,6 +77,22 @@ void machine::check_heap(std::uintptr_t address, std::size_t size, bool writes,
        writes ? "write" : "read", size, reinterpret_cast<void*>(address));
 }
 
+/// A plain write begins the life of what lies there: an atomic object or a lock that was there before has ended.
+void machine::begin_anew(location& l, std::uint64_t granule, std::uint8_t bytes) noexcept {
+  for (index* link = &l.releases; *link != no_index;) {
+    release_record& r = releases[*link];
+    if ((bytes >> r.offset & 1) != 0) {
+      *link = r.next;
+    } else {
+      link = &r.next;
+    }
+  }
+  if (!l.is_lock) return;
+  for (unsigned i = 0; i < 8; ++i) {
+    if ((bytes >> i & 1) != 0) rules.forget_locks((granule << granule_bits) + i, 1);
+  }
+}
+
 void machine::check_race(std::uintptr_t address, std::size_t size, bool writes, bool atomic,
                          bool frees, std::uintptr_t pc) noexcept {
   process& p = me();
@@ -88,6 +104,7 @@ void machine::check_race(std::uintptr_t address, std::size_t size, bool writes, 
   }
   each_granule(address, size, [&](std::uint64_t granule, std::uint8_t bytes) {
     location& l = locations.at(granule, stamp);
+    if (writes && !atomic) begin_anew(l, granule, bytes);
     index* link = &l.accesses;
     while (*link != no_index) {
       access_record& old = records[*link];
@@ -149,7 +166,10 @@ void machine::plain_access(std::uintptr_t address, std::size_t size, bool writes
            {0, 0, false}});
     check_heap(address, size, writes, pc);  // it may have been freed meanwhile
   }
-  if (writes) save_old(address, size);
+  if (writes) {
+    save_old(address, size);
+    overwrites(address, size);
+  }
   check_race(address, size, writes, is_volatile, false, pc);
 }
 
@@ -167,7 +187,10 @@ void machine::atomic_access(op_kind kind, std::uintptr_t address, std::size_t si
     o.also = {view_address(me().cpu, address), static_cast<std::uint32_t>(size), writes};
   point(o);
   check_heap(address, size, writes, pc);
-  if (writes) save_old(address, size);
+  if (writes) {
+    save_old(address, size);
+    overwrites(address, size);
+  }
   check_race(address, size, writes, true, false, pc);
 }
 
@@ -181,42 +204,73 @@ release_record* machine::release_of(std::uintptr_t address, bool make) noexcept 
   if (releases.full()) fail(failure_kind::limit, "too many atomic objects in one execution");
   release_record& r = releases.grow();
   r.offset = offset;
+  r.fenced_by = no_process;
   r.next = l.releases;
   r.published.clear();
   l.releases = static_cast<index>(releases.size() - 1);
   return &r;
 }
 
+/// An atomic store after a signal fence: carries what that released.
+void machine::carry_fence(release_record& r, bool replaces) noexcept {
+  const process& p = me();
+  if (p.locally_fenced) {
+    if (!replaces && r.fenced_by == self) return r.fenced.join(p.locally_released, process_count);
+    r.fenced = p.locally_released;
+    r.fenced_by = self;
+  } else if (replaces) {
+    r.fenced_by = no_process;
+  }
+}
+
+/// An atomic load before a signal fence. Only an interrupt and what it has halted pair by these.
+void machine::take_fence(const release_record& r) noexcept {
+  if (r.fenced_by == no_process || r.fenced_by == self || !same_cpu(r.fenced_by, self)) return;
+  process& p = me();
+  const bool interrupt =
+      p.kind == process::role::interrupt || processes[r.fenced_by].kind == process::role::interrupt;
+  if (interrupt) p.locally_acquired.join(r.fenced, process_count);
+}
+
 void machine::atomic_loaded(std::uintptr_t address, int order) noexcept {
-  if (is_bookkeeping(address)) return;
+  const bool local = is_bookkeeping(address);
+  if (local && !interrupts_seen) return;
   const release_record* const r = release_of(address, false);
   if (r == nullptr) return;
-  process& p = me();
-  (acquires(order) ? p.seen : p.acquired).join(r->published, process_count);
+  take_fence(*r);
+  if (!local) (acquires(order) ? me().seen : me().acquired).join(r->published, process_count);
 }
 
 void machine::atomic_stored(std::uintptr_t address, int order) noexcept {
-  if (is_bookkeeping(address)) return;
+  const bool local = is_bookkeeping(address);
+  if (local && !interrupts_seen) return;
   process& p = me();
+  release_record& r = *release_of(address, true);
+  carry_fence(r, true);
+  if (local) return;
   if (releases_(order)) {
-    release_of(address, true)->published = p.seen;
+    r.published = p.seen;
     ++p.seen.at[self];
   } else {
     // A relaxed store carries what a fence before it has released, and ends every other release sequence.
-    release_of(address, true)->published = p.released;
+    r.published = p.released;
   }
 }
 
 void machine::atomic_modified(std::uintptr_t address, int order) noexcept {
-  if (is_bookkeeping(address)) return;
+  const bool local = is_bookkeeping(address);
+  if (local && !interrupts_seen) return;
   process& p = me();
-  release_record* const r = release_of(address, true);
-  (acquires(order) ? p.seen : p.acquired).join(r->published, process_count);
+  release_record& r = *release_of(address, true);
+  take_fence(r);
+  carry_fence(r, false);
+  if (local) return;
+  (acquires(order) ? p.seen : p.acquired).join(r.published, process_count);
   if (releases_(order)) {
-    r->published.join(p.seen, process_count);
+    r.published.join(p.seen, process_count);
     ++p.seen.at[self];
   } else {
-    r->published.join(p.released, process_count);
+    r.published.join(p.released, process_count);
   }
 }
 
@@ -232,10 +286,10 @@ void machine::fence(int order, std::uintptr_t pc) noexcept {
 
 void machine::signal_fence(int order) noexcept {
   process& p = me();
-  cpu& c = my_cpu();
-  if (acquires(order)) p.seen.join(c.irq_side, process_count);
+  if (acquires(order)) p.seen.join(p.locally_acquired, process_count);
   if (releases_(order)) {
-    c.irq_side.join(p.seen, process_count);
+    p.locally_released = p.seen;
+    p.locally_fenced = true;
     ++p.seen.at[self];
   }
 }

@@ -103,9 +103,11 @@ void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, 
   if (!m.running) return;
   if (marks_kept) keep_mark(event, a, b, CALLER);
   switch (event) {
-    case interlock_machine_irqs_off: m.set_irqs_off(true); break;
-    case interlock_machine_irqs_on: m.set_irqs_off(false); break;
-    case interlock_machine_context_enter: m.context_enter(static_cast<std::uint32_t>(a)); break;
+    case interlock_machine_irqs_off: m.set_irqs_off(true, CALLER); break;
+    case interlock_machine_irqs_on: m.set_irqs_off(false, CALLER); break;
+    case interlock_machine_context_enter:
+      m.context_enter(static_cast<std::uint32_t>(a), CALLER);
+      break;
     case interlock_machine_context_exit: m.context_exit(static_cast<std::uint32_t>(a)); break;
     case interlock_machine_might_sleep: m.might_sleep(CALLER); break;
     case interlock_machine_lock_acquire: {
@@ -119,10 +121,20 @@ void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, 
     case interlock_machine_rcu_exit: m.rules.reader_leaves(m.self); break;
     case interlock_machine_rcu_gp_begin: m.rules.grace_period_begins(); break;
     case interlock_machine_rcu_gp_end: m.rules.grace_period_ends(); break;
+    case interlock_machine_rcu_wait_begin: m.rules.grace_wait_begins(oracle::waiter(m.self)); break;
+    case interlock_machine_rcu_wait_end:
+      m.rules.grace_wait_ends(oracle::waiter(m.self), "synchronize_rcu returns");
+      break;
+    case interlock_machine_rcu_queued: m.rules.callback_queued(a); break;
+    case interlock_machine_rcu_invoked:
+      m.rules.grace_wait_ends(a, "an RCU callback is invoked");
+      break;
+    case interlock_machine_signalling_begin: m.rules.signalling_begins(); break;
+    case interlock_machine_signalling_end: m.rules.signalling_ends(); break;
     case interlock_machine_fence_init: m.rules.fence_made(a, b, c); break;
     case interlock_machine_fence_signaled: m.rules.fence_signaled(a); break;
-    case interlock_machine_fence_wait_start: m.rules.fence_waited(a, m.self, true); break;
-    case interlock_machine_fence_wait_end: m.rules.fence_waited(a, m.self, false); break;
+    case interlock_machine_fence_wait_start: m.rules.fence_waited(a, true, CALLER); break;
+    case interlock_machine_fence_wait_end: m.rules.fence_waited(a, false, CALLER); break;
     default: break;
   }
 }

@@ -73,6 +73,8 @@ void find_thread_storage() noexcept {
       std::array{false}.data());
 }
 
+std::size_t thread_storage_size() noexcept { return storage_size; }
+
 void initialise_thread_storage(flow& f) noexcept {
   std::byte* at = f.storage;
   for (unsigned i = 0; i < image_count; ++i) {

@@ -62,6 +62,8 @@ inline bool is_thread_storage(std::uintptr_t address) noexcept {
   }
   return false;
 }
+/// Of all of them together.
+[[nodiscard]] std::size_t thread_storage_size() noexcept;
 /// What a new task's variables begin with.
 void initialise_thread_storage(flow& f) noexcept;
 /// At the end of a thread of the program: its thread_local variables, and the values of its keys.

@@ -49,8 +49,10 @@ struct access_record {
 /// What a release left in an atomic object.
 struct release_record {
   std::uint8_t offset;
+  process_id fenced_by;  ///< whose signal fence came before the store; `no_process`: none did
   index next;
   clock published;
+  clock fenced;  ///< what that fence released: for the interrupts of its CPU, or what they halt
 };
 
 struct location {
@@ -60,6 +62,7 @@ struct location {
   index accesses;
   index releases;
   bool saved;         ///< its old value is in the undo log
+  bool is_lock;       ///< one of the program begins in it
   process_id holder;  ///< of a lock that the machine knows
   // For good:
   process_id owner;
@@ -99,7 +102,7 @@ class location_table {
   static void refresh(location& slot, std::uint32_t stamp) noexcept {
     slot.stamp = stamp;
     slot.touches = slot.accesses = slot.releases = no_index;
-    slot.saved = false;
+    slot.saved = slot.is_lock = false;
     slot.holder = no_process;
   }
   location& claim(location& slot, std::size_t i, std::uint64_t key, std::uint32_t stamp) noexcept {

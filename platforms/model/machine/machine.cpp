@@ -18,9 +18,11 @@ machine m;
 namespace {
 
 constexpr std::uint32_t softirq_bits = 0x0000'ff00u;
+constexpr std::uint32_t softirq_disable_bits = 0x0000'fe00u;
 constexpr std::uint32_t hardirq_bits = 0x000f'0000u;
 constexpr std::uint32_t nmi_bits = 0x00f0'0000u;
 constexpr std::uint32_t preempt_bits = 0x0000'00ffu;
+constexpr int nmi = 1;  ///< the bell
 constexpr unsigned idle_rounds_max = 64;
 constexpr std::int64_t idle_tick = 1'000'000;
 
@@ -133,7 +135,7 @@ bool machine::deliverable(const cpu& c, const process& p) const noexcept {
 
 bool machine::interruptible(const cpu& c, int bell) const noexcept {
   if (c.held) return false;
-  if (bell == 1) return (c.interrupts & nmi_bits) == 0;
+  if (bell == nmi) return (c.interrupts & nmi_bits) == 0;
   if (full_granularity) return true;  // the core's entry looks at its own masks
   return !c.irqs_off && (c.interrupts & (hardirq_bits | nmi_bits)) == 0;
 }
@@ -210,11 +212,16 @@ process_id machine::decide() noexcept {
       if (p.kind == process::role::interrupt || !p.service) unfinished = true;
       if (p.waits == wait_kind::relaxed) spinning = true;
     }
-    if (!unfinished) to_host();
+    if (!unfinished) {
+      find_leaks();
+      to_host();
+    }
     // Those that spin may do so within bounds; only then a watchdog's deadline passes.
     constexpr unsigned watchdogs_max = 16;  ///< in a row, without anybody being woken or ending
     if (spinning && ++idle_rounds <= idle_rounds_max) {
-      now += idle_tick;  // who spins may look at the clock
+      // Who spins may look at the clock, and what it waits for may be far.
+      constexpr unsigned longest_shift = 33;
+      now += idle_tick << (idle_rounds < longest_shift ? idle_rounds : longest_shift);
       for (unsigned i = 0; i < process_count; ++i) {
         if (processes[i].waits == wait_kind::relaxed) processes[i].waits = wait_kind::nothing;
       }
@@ -269,9 +276,10 @@ void machine::serve_interrupt(process& p) noexcept {
   c.pending[p.bell] = false;
   if (c.must_take == p.bell + 1) c.must_take = 0;
   p.seen.join(c.raised[p.bell], process_count);
-  p.seen.join(c.irq_side, process_count);
+  clock& side = p.bell == nmi ? c.nmi_side : c.irq_side;
+  p.seen.join(side, process_count);
   entries[p.bell]();
-  c.irq_side.join(p.seen, process_count);
+  side.join(p.seen, process_count);
   ++p.seen.at[id];
   --c.depth;
   p.alive = false;
@@ -335,12 +343,19 @@ void machine::commit() noexcept {
       p.spun_unknown = true;
     }
   }
-  if (o.what.writes) {
-    if (o.kind != op_kind::rmw) p.wrote = true;
-    idle_rounds = 0;
-    if (o.kind == op_kind::exit || o.kind == op_kind::deliver) idle_watchdogs = 0;
-    wake_spinners(o.what);
-  }
+  if (!o.what.writes || o.kind == op_kind::rmw) return;  // that may change nothing: see `changed`
+  // What is locked is given back, and what is written may be what was there: see `unchanged`.
+  const bool may_be_undone =
+      o.kind == op_kind::write || o.kind == op_kind::lock || o.kind == op_kind::unlock;
+  if (!may_be_undone) p.wrote = true;
+  idle_rounds = 0;
+  if (o.kind == op_kind::exit || o.kind == op_kind::deliver) idle_watchdogs = 0;
+  wake_spinners(o.what);
+}
+
+void machine::changed(std::uintptr_t address, std::size_t size) noexcept {
+  idle_rounds = 0;
+  wake_spinners({address, static_cast<std::uint32_t>(size), true});
 }
 
 void machine::wake_spinners(const footprint& f) noexcept {
@@ -359,12 +374,42 @@ void machine::wake_spinners(const footprint& f) noexcept {
 
 // --- waiting ---
 
+/// Before it writes.
+void machine::overwrites(std::uintptr_t address, std::size_t size) noexcept {
+  process& p = me();
+  if (!p.watched || p.wrote) return;
+  for (unsigned i = 0; i < p.old_count; ++i) {
+    if (p.old[i].address == address && p.old[i].size == size) return;
+  }
+  if (p.old_count == process::max_overwritten || size > sizeof p.old[0].value) {
+    p.wrote = true;
+    return;
+  }
+  process::overwritten& o = p.old[p.old_count++];
+  o = {address, 0, static_cast<std::uint8_t>(size)};
+  std::memcpy(&o.value, reinterpret_cast<const void*>(address), size);
+}
+
+bool machine::unchanged(const process& p) const noexcept {
+  if (p.wrote) return false;
+  for (unsigned i = 0; i < p.old_count; ++i) {
+    if (std::memcmp(&p.old[i].value, reinterpret_cast<const void*>(p.old[i].address),
+                    p.old[i].size) != 0)
+      return false;
+  }
+  return true;
+}
+
 void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
   process& p = me();
   // The second time at one place, without having changed or seen anything since: the next round would be the same.
-  if (p.relax_pc == pc && !p.wrote && !p.spun_changed) p.waits = wait_kind::relaxed;
+  const bool again = p.watched && p.relax_pc == pc && unchanged(p);
+  if (again && !p.spun_changed) p.waits = wait_kind::relaxed;
+  p.tired = again;
   p.relax_pc = pc;
+  p.watched = true;
   p.wrote = false;
+  p.old_count = 0;
   if (p.waits == wait_kind::relaxed) {
     point(local_op(kind, pc));
     p.waits = wait_kind::nothing;
@@ -372,21 +417,22 @@ void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
   p.spun_count = 0;
   p.spun_unknown = false;
   p.spun_changed = false;
-  p.loop_count = 0;
+  for (process::repeated& r : p.seen_values) r.count = 0;
 }
 
-void machine::loaded_value(std::uintptr_t pc, std::uintptr_t address,
-                           std::uint64_t value) noexcept {
+void machine::same_value(std::uintptr_t pc, std::uintptr_t address, std::uint64_t value) noexcept {
   constexpr unsigned same_max = 3;
   process& p = me();
-  if (p.loop_pc != pc || p.loop_address != address || p.loop_value != value) {
-    p.loop_pc = pc;
-    p.loop_address = address;
-    p.loop_value = value;
-    p.loop_count = 0;
-  } else if (++p.loop_count >= same_max) {
-    relax(pc);
+  // One place in a function is many, by its callers.
+  const flow& f = p.stack;
+  for (unsigned i = 1; i <= 2 && i <= f.depth && f.depth <= flow::max_calls; ++i)
+    pc = pc * 31 + f.calls[f.depth - i];
+  for (process::repeated& r : p.seen_values) {
+    if (r.pc != pc || r.address != address || r.value != value) continue;
+    if (++r.count >= same_max) relax(pc);
+    return;
   }
+  p.seen_values[p.next_repeated++ % process::max_repeated] = {pc, address, value, 0};
 }
 
 void machine::yield(std::uintptr_t pc) noexcept {
@@ -424,6 +470,12 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   point(object_op(op_kind::wake, object::wait_queue, address, pc));
   p.waits = wait_kind::nothing;
   const bool woken = p.woken;
+  if (!woken && watchdog && __atomic_load_n(word, __ATOMIC_SEQ_CST) != expected) {
+    fail(failure_kind::rule,
+         "BUG: lost wake-up: %s sleeps on a word that has changed, and nobody wakes it but a "
+         "watchdog",
+         p.name);
+  }
   if (!woken && until > now) now = until;
   p.word = 0;
   p.until = for_ever;
@@ -446,10 +498,8 @@ unsigned machine::unpark(const std::uint32_t* word, unsigned count, std::uintptr
     idle_watchdogs = 0;
     first->woken_by =
         strategy->steps_taken() - 1;  // this very step; used by the exhaustive search only
-    first->seen.join(me().seen, process_count);
     ++woken;
   }
-  if (woken != 0) ++me().seen.at[self];
   return woken;
 }
 
@@ -475,6 +525,7 @@ bool machine::try_lock(std::uint64_t which, std::uintptr_t pc) noexcept {
   location& l = locations.at(granule_of(o.what.address), stamp);
   if (l.holder != no_process) return false;
   l.holder = self;
+  changed(o.what.address, 1);
   if (release_record* r = release_of(o.what.address, false)) {
     me().seen.join(r->published, process_count);
   }
@@ -487,6 +538,7 @@ void machine::unlock(std::uint64_t which, std::uintptr_t pc) noexcept {
   locations.at(granule_of(o.what.address), stamp).holder = no_process;
   release_of(o.what.address, true)->published = me().seen;
   ++me().seen.at[self];
+  same_value(pc, o.what.address, 0);
 }
 
 // --- store buffers (TSO) ---
@@ -499,6 +551,7 @@ bool machine::drains(const op& o) const noexcept {
     case op_kind::start:
     case op_kind::read:
     case op_kind::deliver:
+    case op_kind::mask:
     case op_kind::relax: return false;
     case op_kind::write: return o.plain || o.is_volatile || o.order == __ATOMIC_SEQ_CST;
     default: return true;
@@ -536,6 +589,7 @@ bool machine::buffer_store(std::uintptr_t address, std::size_t size, std::uint64
     if (my_cpu().buffered == cpu::max_buffered) drain(pc);
   }
   save_old(address, size);
+  p.wrote = true;
   check_race(address, size, true, true, false, pc);
   buffered_store& s = stores[p.cpu][(c.first_buffered + c.buffered) % cpu::max_buffered];
   s.address = address;
@@ -564,6 +618,7 @@ void machine::flush(process_id buffer) noexcept {
   const buffered_store& s = stores[b.number][c.first_buffered];
   const process_id caller = self;
   const bool was_running = running;
+  flushes_for = caller;
   running = true;
   self = buffer;
   b.before.join(s.before, process_count);
@@ -578,6 +633,7 @@ void machine::flush(process_id buffer) noexcept {
   }
   self = caller;
   running = was_running;
+  flushes_for = no_process;
 }
 
 bool machine::forward_load(std::uintptr_t address, std::size_t size, bool acquires,
@@ -648,9 +704,15 @@ bool machine::ring(unsigned number, int bell, std::uintptr_t pc) noexcept {
   return true;
 }
 
-void machine::set_irqs_off(bool off) noexcept {
+/// What lies between masks is reached with all that can come before it.
+void machine::before_mask(std::uintptr_t pc) noexcept {
+  if (!my_cpu().held && is_shared(me().cpu)) point(local_op(op_kind::mask, pc));
+}
+
+void machine::set_irqs_off(bool off, std::uintptr_t pc) noexcept {
   cpu& c = my_cpu();
   if (c.irqs_off == off) return;
+  if (off) before_mask(pc);
   c.irqs_off = off;
   if (off) {
     me().seen.join(c.irq_side, process_count);
@@ -665,15 +727,21 @@ void machine::hold(bool held) noexcept {
   c.held = held;
   if (held) {
     me().seen.join(c.irq_side, process_count);
+    me().seen.join(c.nmi_side, process_count);
   } else {
     c.irq_side.join(me().seen, process_count);
+    c.nmi_side.join(me().seen, process_count);
     ++me().seen.at[self];
   }
 }
 
-void machine::context_enter(std::uint32_t bits) noexcept {
+void machine::context_enter(std::uint32_t bits, std::uintptr_t pc) noexcept {
   process& p = me();
   cpu& c = my_cpu();
+  const bool outermost = p.preempt == 0 && c.interrupts == 0 && !c.irqs_off;
+  const bool holds_off =
+      (bits & preempt_bits) != 0 ? model == preemption::full : (bits & softirq_disable_bits) != 0;
+  if (outermost && holds_off) before_mask(pc);
   if ((bits & preempt_bits) != 0) {
     if (p.preempt++ == 0 && p.kind == process::role::task)
       p.seen.join(c.preempt_side, process_count);
@@ -725,7 +793,7 @@ void machine::run(void (*function)(void*), void* argument) noexcept {
   steps = 0;
   idle_rounds = idle_watchdogs = 0;
   now = 1'000'000'000;
-  last = no_process;
+  last = flushes_for = no_process;
   console_size = 0;
   failed = failure_kind::none;
   failure_size = 0;
@@ -738,6 +806,11 @@ void machine::run(void (*function)(void*), void* argument) noexcept {
 }
 
 void machine::to_host() noexcept {
+  if (flushes_for != no_process) {
+    self = flushes_for;
+    flushes_for = no_process;
+    running = processes[self].alive;  // at the very beginning nobody has run yet
+  }
   if (!running) std::longjmp(host_jump, 1);
   running = false;
   switch_flow(me().stack, host);

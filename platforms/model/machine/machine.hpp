@@ -65,6 +65,10 @@ struct process {
   clock seen;      ///< C++ happens-before
   clock acquired;  ///< by relaxed loads, for a fence to come
   clock released;  ///< by the last release fence
+  // The same of signal fences.
+  clock locally_acquired;
+  clock locally_released;
+  bool locally_fenced = false;
   clock
       before;  ///< dependence: for each process its last step that precedes this one's next, plus one
   alignas(64) unsigned char words[words_size];
@@ -76,11 +80,28 @@ struct process {
   bool spun_changed = false;    ///< one of them was written since
   std::uint32_t woken_by = 0;   ///< the step that woke it
   std::uintptr_t relax_pc = 0;  ///< where it spun last
-  bool wrote = false;           ///< since then
-  std::uintptr_t loop_pc = 0;
-  std::uintptr_t loop_address = 0;
-  std::uint64_t loop_value = 0;
-  unsigned loop_count = 0;
+  // What it has overwritten since then. If all is as it was, the next round would be the same.
+  struct overwritten {
+    std::uintptr_t address;
+    std::uint64_t value;
+    std::uint8_t size;
+  };
+  static constexpr unsigned max_overwritten = 8;
+  overwritten old[max_overwritten];
+  unsigned old_count = 0;
+  bool watched = false;  ///< it has spun not long ago
+  bool wrote = false;    ///< more than that
+  bool tired = false;    ///< it spins: others go first
+  // The same access with the same value, again and again, is a loop that waits.
+  struct repeated {
+    std::uintptr_t pc;
+    std::uintptr_t address;
+    std::uint64_t value;
+    unsigned count;
+  };
+  static constexpr unsigned max_repeated = 4;
+  repeated seen_values[max_repeated] = {};
+  unsigned next_repeated = 0;
 };
 
 /// A store that its own CPU sees, and nobody else yet (TSO).
@@ -108,7 +129,8 @@ struct cpu {
   bool irqs_off = false;         ///< as announced
   std::uint32_t interrupts = 0;  ///< softirq, hardirq and NMI bits, as announced
   process_id level[bells][bell_levels];
-  clock irq_side;       ///< released when interrupts go on, and by handlers
+  clock irq_side;       ///< released when interrupts go on, and by their handlers
+  clock nmi_side;       ///< the same of `hold`, and of NMIs
   clock raised[bells];  ///< released by who rings
   clock softirq_side;
   clock preempt_side;
@@ -156,6 +178,8 @@ class machine {
   void atomic_loaded(std::uintptr_t address, int order) noexcept;
   void atomic_stored(std::uintptr_t address, int order) noexcept;
   void atomic_modified(std::uintptr_t address, int order) noexcept;
+  /// A read-modify-write has changed the value.
+  void changed(std::uintptr_t address, std::size_t size) noexcept;
   void fence(int order, std::uintptr_t pc) noexcept;
   void signal_fence(int order) noexcept;
   /// TSO: true if the store waits in the CPU's buffer now.
@@ -168,8 +192,10 @@ class machine {
   bool is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept;
   /// TSO: waits until the own CPU's buffer is empty.
   void drain(std::uintptr_t pc) noexcept;
-  /// An atomic load returned `value`: the same again and again is a loop that waits.
-  void loaded_value(std::uintptr_t pc, std::uintptr_t address, std::uint64_t value) noexcept;
+  /// Words that the core keeps for its CPU or task alone.
+  [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept;
+  /// After an atomic access that found, or left, `value`.
+  void same_value(std::uintptr_t pc, std::uintptr_t address, std::uint64_t value) noexcept;
 
   // --- tasks ---
   std::uint64_t spawn(void (*entry)(void*), void* argument, const char* name,
@@ -183,9 +209,9 @@ class machine {
   void might_sleep(std::uintptr_t pc) noexcept;
   bool ring(unsigned number, int bell, std::uintptr_t pc) noexcept;
   bool install(int bell, void (*entry)()) noexcept;
-  void context_enter(std::uint32_t bits) noexcept;
+  void context_enter(std::uint32_t bits, std::uintptr_t pc) noexcept;
   void context_exit(std::uint32_t bits) noexcept;
-  void set_irqs_off(bool off) noexcept;
+  void set_irqs_off(bool off, std::uintptr_t pc) noexcept;
   void hold(bool held) noexcept;
   void heavy_barrier(std::uintptr_t pc) noexcept;
 
@@ -240,7 +266,8 @@ class machine {
   std::uint32_t parks = 0;
   std::int64_t now = 0;
   unsigned idle_watchdogs = 0;
-  unsigned idle_rounds = 0;  ///< in which only time passed, for those that spin
+  process_id flushes_for = no_process;  ///< who runs while a store buffer is written out
+  unsigned idle_rounds = 0;             ///< in which only time passed, for those that spin
   std::uint64_t steps = 0;
   std::uint64_t max_steps = 0;
   bool approximate =
@@ -297,6 +324,7 @@ class machine {
   void flush(process_id buffer) noexcept;
   void serve_interrupt(process& p) noexcept;
   static void flow_main(boost::context::detail::transfer_t came);
+  void find_leaks() noexcept;
   bool pass_deadline(bool watchdogs) noexcept;
   void check_heap(std::uintptr_t address, std::size_t size, bool writes,
                   std::uintptr_t pc) noexcept;
@@ -306,8 +334,13 @@ class machine {
   void report_race(const access_record& old, std::uintptr_t address, std::size_t size, bool writes,
                    bool atomic, bool frees, std::uintptr_t pc) noexcept;
   release_record* release_of(std::uintptr_t address, bool make) noexcept;
+  void begin_anew(location& l, std::uint64_t granule, std::uint8_t bytes) noexcept;
+  void carry_fence(release_record& r, bool replaces) noexcept;
+  void take_fence(const release_record& r) noexcept;
   [[noreturn]] void report_deadlock() noexcept;
-  [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept;
+  void before_mask(std::uintptr_t pc) noexcept;
+  void overwrites(std::uintptr_t address, std::size_t size) noexcept;
+  [[nodiscard]] bool unchanged(const process& p) const noexcept;
   void wake_spinners(const footprint& f) noexcept;
   [[noreturn]] void to_host() noexcept;
   unsigned capture(std::uintptr_t* into, std::uintptr_t pc) noexcept;

@@ -71,7 +71,8 @@ void* heap::allocate(std::size_t size, std::size_t alignment) noexcept {
   std::uint8_t* const marks = shadow_ + (start >> 3);
   std::memset(marks, 8, size >> 3);
   if ((size & 7) != 0) marks[size >> 3] = size & 7;
-  blocks_.push({begin_ + start, size, 0, 0, 0, 0});
+  blocks_.push({begin_ + start, size, 0, 0, 0, 0, false});
+  ++live_;
   return memory;
 }
 
@@ -86,6 +87,7 @@ heap::block* heap::find(std::uintptr_t address) noexcept {
 }
 
 void heap::release(block& b) noexcept {
+  --live_;
   std::memset(shadow_ + ((b.address - begin_) >> 3), freed, (b.size + 7) >> 3);
 }
 
@@ -102,7 +104,7 @@ bool heap::accessible_slow(std::uintptr_t address, std::size_t size) const noexc
 
 void heap::reset() noexcept {
   std::memset(shadow_, outside, (used_ + 7) >> 3);
-  used_ = 0;
+  used_ = live_ = 0;
   blocks_.clear();
 }
 

@@ -26,6 +26,7 @@ class heap {
     std::uint32_t freed_by;  ///< 0: live
     std::uintptr_t made_at;  ///< pc
     std::uintptr_t freed_at;
+    bool reached;  ///< at the end of the execution
   };
 
   [[nodiscard]] bool contains(std::uintptr_t address) const noexcept {
@@ -44,6 +45,8 @@ class heap {
       return state != freed && offset + size <= state;
     return accessible_slow(address, size);
   }
+  /// How many blocks are not freed.
+  [[nodiscard]] std::size_t live() const noexcept { return live_; }
   pool<block>& blocks() noexcept { return blocks_; }
   void reset() noexcept;
 
@@ -54,6 +57,7 @@ class heap {
 
   std::uintptr_t begin_ = 0;
   std::size_t used_ = 0;
+  std::size_t live_ = 0;
   std::uint8_t* shadow_ = nullptr;
   pool<block> blocks_;
 };
@@ -68,6 +72,10 @@ class undo_log {
   }
   [[nodiscard]] bool full() const noexcept { return entries_.full(); }
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
+  template <class F>
+  void each_place(F f) noexcept {
+    for (const entry& e : entries_) f(e.word);
+  }
   void roll_back() noexcept {
     while (!entries_.empty()) {
       *entries_.back().word = entries_.back().value;
@@ -97,6 +105,10 @@ class program_image {
   /// Before the first execution.
   void remember() noexcept;
   void put_back() noexcept;
+  template <class F>
+  void each_own(F f) const noexcept {
+    for (unsigned i = 0; i < own_count_; ++i) f(own_[i].memory, own_[i].size);
+  }
   /// The first address that differs from what is remembered; null if none does.
   [[nodiscard]] const void* first_difference() const noexcept;
 

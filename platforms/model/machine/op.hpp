@@ -23,6 +23,7 @@ enum class op_kind : std::uint8_t {
   unlock,
   relax,      ///< a spinning flow waits for a change
   yield,      ///< the task offers its CPU
+  mask,       ///< the last place before interrupts, softirqs or preemption are held off
   resched,    ///< might_sleep, where preemption is voluntary
   drain,      ///< waits for the store buffer of its CPU
   drain_all,  ///< for those of all CPUs

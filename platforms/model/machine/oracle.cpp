@@ -28,6 +28,17 @@ struct described {
   char text[320];
 };
 
+struct named {
+  explicit named(std::uint64_t lock) noexcept {
+    if (lock < 8) {
+      std::snprintf(text, sizeof text, "the signalling of fences");
+    } else {
+      std::snprintf(text, sizeof text, "lock %p", reinterpret_cast<void*>(lock));
+    }
+  }
+  char text[40];
+};
+
 }  // namespace
 
 void oracle::begin_execution() noexcept {
@@ -36,6 +47,7 @@ void oracle::begin_execution() noexcept {
   edges_.grow();  // 0: none
   fences_.clear();
   contexts_.clear();
+  waits_.clear();
   std::memset(held_count_, 0, sizeof held_count_);
   std::memset(sections_, 0, sizeof sections_);
   std::memset(depth_, 0, sizeof depth_);
@@ -91,10 +103,15 @@ void oracle::check_masks(lock_state& l, bool attempt, std::uintptr_t pc) noexcep
 
 void oracle::lock_acquire(std::uint64_t lock, bool sleeping, bool attempt,
                           std::uintptr_t pc) noexcept {
-  const process_id self = m.self;
   const std::uint32_t l = find_lock(lock);
+  m.locations.at(granule_of(lock), m.stamp).is_lock = true;
   if (!sleeping) check_masks(locks_[l], attempt, pc);
   if (attempt) return;  // it waits for nobody
+  order_behind_held(l, pc);
+}
+
+void oracle::order_behind_held(std::uint32_t l, std::uintptr_t pc) noexcept {
+  const process_id self = m.self;
   for (unsigned i = 0; i < held_count_[self]; ++i) {
     const std::uint32_t h = held_[self][i];
     if (h == l) continue;
@@ -106,11 +123,9 @@ void oracle::lock_acquire(std::uint64_t lock, bool sleeping, bool attempt,
     if (leads_to(l, h, longest_cycle)) {
       const described here{pc};
       m.fail(failure_kind::rule,
-             "WARNING: possible circular locking dependency detected\n%s takes lock %p at %s\n  "
-             "and holds lock %p, which is taken "
-             "elsewhere with the first one held",
-             m.me().name, reinterpret_cast<void*>(lock), here.text,
-             reinterpret_cast<void*>(locks_[h].lock));
+             "WARNING: possible circular locking dependency detected\n%s waits for %s at %s\n  "
+             "and has %s, which is waited for elsewhere with the first one held",
+             m.me().name, named{locks_[l].lock}.text, here.text, named{locks_[h].lock}.text);
     }
     if (edges_.full()) m.fail(failure_kind::limit, "too many orders of locks in one execution");
     edges_.push({l, locks_[h].first_edge});
@@ -141,6 +156,14 @@ void oracle::lock_release(std::uint64_t lock) noexcept {
   }
 }
 
+void oracle::forget_locks(std::uint64_t begin, std::uint64_t size) noexcept {
+  for (lock_state& l : locks_) {
+    if (l.lock - begin >= size) continue;
+    // Its place in the orders of others stays, under no address.
+    l.lock = 0;
+  }
+}
+
 // --- RCU ---
 
 void oracle::reader_enters(process_id p) noexcept {
@@ -149,17 +172,57 @@ void oracle::reader_enters(process_id p) noexcept {
 void oracle::reader_leaves(process_id p) noexcept {
   if (depth_[p] != 0) --depth_[p];
 }
+process_id oracle::still_inside(const std::uint32_t* inside) const noexcept {
+  for (unsigned p = 0; p < m.process_count; ++p) {
+    if (inside[p] != 0 && depth_[p] != 0 && sections_[p] == inside[p])
+      return static_cast<process_id>(p);
+  }
+  return no_process;
+}
 void oracle::grace_period_begins() noexcept {
   for (unsigned p = 0; p < m.process_count; ++p) inside_[p] = depth_[p] != 0 ? sections_[p] : 0;
 }
 void oracle::grace_period_ends() noexcept {
-  for (unsigned p = 0; p < m.process_count; ++p) {
-    if (inside_[p] == 0 || depth_[p] == 0 || sections_[p] != inside_[p]) continue;
+  const process_id p = still_inside(inside_);
+  if (p == no_process) return;
+  m.fail(failure_kind::rule,
+         "BUG: a grace period ends while %s on cpu %u is in a read-side section that began "
+         "before it",
+         m.processes[p].name, m.processes[p].cpu);
+}
+
+oracle::grace_wait* oracle::find_wait(std::uint64_t who) noexcept {
+  for (grace_wait& w : waits_) {
+    if (w.who == who) return &w;
+  }
+  return nullptr;
+}
+void oracle::callback_queued(std::uint64_t head) noexcept {
+  if (find_wait(head) != nullptr) {
     m.fail(failure_kind::rule,
-           "BUG: a grace period ends while %s on cpu %u is in a read-side section that began "
-           "before it",
+           "BUG: an RCU callback is queued twice: its head %p waits for a grace period already",
+           reinterpret_cast<void*>(head));
+  }
+  grace_wait_begins(head);
+}
+void oracle::grace_wait_begins(std::uint64_t who) noexcept {
+  if (waits_.full()) m.fail(failure_kind::limit, "too many RCU callbacks in one execution");
+  grace_wait& w = waits_.grow();
+  w.who = who;
+  for (unsigned p = 0; p < max_processes; ++p)
+    w.inside[p] = p < m.process_count && depth_[p] != 0 ? sections_[p] : 0;
+}
+void oracle::grace_wait_ends(std::uint64_t who, const char* what) noexcept {
+  grace_wait* const w = find_wait(who);
+  if (w == nullptr) return;
+  const process_id p = still_inside(w->inside);
+  if (p != no_process) {
+    m.fail(failure_kind::rule,
+           "BUG: %s while %s on cpu %u is in a read-side section that began before", what,
            m.processes[p].name, m.processes[p].cpu);
   }
+  *w = waits_.back();
+  waits_.resize_down(waits_.size() - 1);
 }
 
 // --- fences ---
@@ -194,14 +257,31 @@ void oracle::fence_signaled(std::uint64_t fence) noexcept {
   if (!contexts_.full()) contexts_.push({f->context, f->seqno});
 }
 
-void oracle::fence_waited(std::uint64_t fence, process_id by, bool begins) noexcept {
+void oracle::fence_waited(std::uint64_t fence, bool begins, std::uintptr_t pc) noexcept {
+  if (begins) wait_for_signalling(pc);
   fence_state* const f = find_fence(fence);
   if (f == nullptr) return;
   if (begins) {
-    f->waiters |= just(by);
+    f->waiters |= just(m.self);
   } else {
-    f->waiters &= ~just(by);
+    f->waiters &= ~just(m.self);
   }
+}
+
+void oracle::signalling_begins() noexcept { lock_acquired(signalling); }
+void oracle::signalling_ends() noexcept { lock_release(signalling); }
+
+void oracle::wait_for_signalling(std::uintptr_t pc) noexcept {
+  const std::uint32_t l = find_lock(signalling);
+  for (unsigned i = 0; i < held_count_[m.self]; ++i) {
+    if (held_[m.self][i] != l) continue;
+    const described here{pc};
+    m.fail(failure_kind::rule,
+           "BUG: %s waits for a fence inside of a signalling section, at %s: that fence may need "
+           "this section to end",
+           m.me().name, here.text);
+  }
+  order_behind_held(l, pc);
 }
 
 std::size_t oracle::describe_waits(char* text, std::size_t size) const noexcept {

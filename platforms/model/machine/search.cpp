@@ -138,7 +138,8 @@ process_id search::choose_new(process_set enabled) noexcept {
   const process_set candidates = reduce ? enabled & ~asleep_ : enabled;
   if (candidates == 0) m.abandon();
   // Going on with the same process makes for few switches.
-  const bool stays = m.last != no_process && (candidates & just(m.last)) != 0;
+  const bool stays = m.last != no_process && (candidates & just(m.last)) != 0 &&
+                     (!m.processes[m.last].tired || candidates == just(m.last));
   const process_id p = stays ? m.last : lowest(candidates);
   if (path_.full()) m.fail(failure_kind::limit, "an execution of too many steps");
   node& n = path_.grow();

@@ -43,6 +43,7 @@ const char* name(op_kind kind) noexcept {
     case op_kind::unlock: return "unlocks";
     case op_kind::relax: return "spins";
     case op_kind::yield: return "yields";
+    case op_kind::mask: return "is about to mask";
     case op_kind::resched: return "might sleep";
     case op_kind::drain: return "passes a full barrier";
     case op_kind::drain_all: return "passes a barrier on all CPUs";
@@ -134,6 +135,11 @@ bool matters(search& s, std::size_t at) {
     case op_kind::lock:
     case op_kind::unlock:
     case op_kind::unpark: break;
+    case op_kind::mask:  // of note if something did come in
+      while (++at < s.events.size()) {
+        if (s.events[at].cpu == e.cpu) return s.events[at].by != e.by;
+      }
+      return false;
     default: return true;
   }
   for (std::size_t i = 0; i < s.events.size(); ++i) {

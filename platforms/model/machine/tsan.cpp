@@ -179,7 +179,7 @@ T load(const volatile T* p, int order, std::uintptr_t pc) noexcept {
   }
   const T value = *p;
   m.atomic_loaded(address, order);
-  m.loaded_value(pc, address, static_cast<std::uint64_t>(value));
+  m.same_value(pc, address, static_cast<std::uint64_t>(value));
   return value;
 }
 
@@ -196,6 +196,7 @@ void store(volatile T* p, T value, int order, std::uintptr_t pc) noexcept {
   m.atomic_access(op_kind::write, address, sizeof(T), order, pc);
   *p = value;
   m.atomic_stored(address, order);
+  if (!m.is_bookkeeping(address)) m.same_value(pc, address, static_cast<std::uint64_t>(value));
 }
 
 template <class T, class F>
@@ -210,8 +211,14 @@ T modify(volatile T* p, int order, std::uintptr_t pc, F change) noexcept {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   m.atomic_access(op_kind::rmw, address, sizeof(T), order, pc);
   const T old = *p;
-  *p = change(old);
+  const T value = change(old);
+  *p = value;
   m.atomic_modified(address, order);
+  if (value != old) {
+    m.changed(address, sizeof(T));
+  } else {
+    m.same_value(pc, address, static_cast<std::uint64_t>(old));
+  }
   return old;
 }
 
@@ -228,10 +235,11 @@ bool compare_exchange(volatile T* p, T* expected, T desired, int order, int fail
   if (old == *expected) {
     *p = desired;
     m.atomic_modified(address, order);
+    if (desired != old) m.changed(address, sizeof(T));
     return true;
   }
   m.atomic_loaded(address, failure);
-  m.loaded_value(pc, address, static_cast<std::uint64_t>(old));
+  m.same_value(pc, address, static_cast<std::uint64_t>(old));
   *expected = old;
   return false;
 }
@@ -322,6 +330,7 @@ void generic_exchange(std::size_t size, void* p, const void* value, void* old, i
   std::memcpy(old, p, size);
   std::memcpy(p, value, size);
   m.atomic_modified(address, order);
+  m.changed(address, size);
 }
 bool generic_compare_exchange(std::size_t size, void* p, void* expected, const void* desired,
                               int order, int failure) {
@@ -334,6 +343,7 @@ bool generic_compare_exchange(std::size_t size, void* p, void* expected, const v
   if (std::memcmp(p, expected, size) == 0) {
     std::memcpy(p, desired, size);
     m.atomic_modified(address, order);
+    m.changed(address, size);
     return true;
   }
   std::memcpy(expected, p, size);

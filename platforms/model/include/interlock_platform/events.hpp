@@ -52,6 +52,8 @@ inline void rcu_grace_period_begin(std::uint64_t sequence) noexcept {
 inline void rcu_grace_period_end(std::uint64_t sequence) noexcept {
   announce(interlock_machine_rcu_gp_end, sequence);
 }
+inline void rcu_wait_begin() noexcept { announce(interlock_machine_rcu_wait_begin); }
+inline void rcu_wait_end() noexcept { announce(interlock_machine_rcu_wait_end); }
 inline void rcu_callback_queued(const void* head) noexcept {
   announce(interlock_machine_rcu_queued, head);
 }

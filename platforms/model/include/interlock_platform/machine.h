@@ -51,7 +51,7 @@ enum {
   interlock_machine_timed_out = 2
 };
 /* Blocks while *word == expected. `until` in ns of `interlock_machine_now`; INT64_MAX: for ever. `when_idle`: the deadline passes only when nothing else
- * can run. Never wakes spuriously. Synchronises with the unpark that woke it. */
+ * can run. Never wakes spuriously. Orders nothing: what the waker wrote is acquired from the word. */
 INTERLOCK_MACHINE_API int interlock_machine_park(const uint32_t* word, uint32_t expected,
                                                  int64_t until, bool when_idle);
 INTERLOCK_MACHINE_API unsigned interlock_machine_unpark(const uint32_t* word, unsigned count);
@@ -74,7 +74,7 @@ INTERLOCK_MACHINE_API bool interlock_machine_ring(uint32_t cpu, int bell);
 /* The CPU's own switch, below all masks of the core; does not nest. */
 INTERLOCK_MACHINE_API void interlock_machine_hold(bool held);
 
-/* --- what the core announces; no point unless said --- */
+/* --- what the core announces; no point unless said. Before it masks, after it has unmasked: the first of nested ones is a point. --- */
 
 enum interlock_machine_event {
   interlock_machine_irqs_off, /* of the current CPU */
@@ -88,6 +88,8 @@ enum interlock_machine_event {
   interlock_machine_rcu_exit,
   interlock_machine_rcu_gp_begin, /* a: sequence */
   interlock_machine_rcu_gp_end,
+  interlock_machine_rcu_wait_begin, /* of the caller, for a grace period */
+  interlock_machine_rcu_wait_end,
   interlock_machine_rcu_queued,      /* a: head */
   interlock_machine_rcu_invoked,     /* a: head */
   interlock_machine_rcu_dereference, /* a: pointer */

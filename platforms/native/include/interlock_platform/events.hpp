@@ -34,6 +34,8 @@ inline void rcu_reader_enter() noexcept {}
 inline void rcu_reader_exit() noexcept {}
 inline void rcu_grace_period_begin(std::uint64_t /*sequence*/) noexcept {}
 inline void rcu_grace_period_end(std::uint64_t /*sequence*/) noexcept {}
+inline void rcu_wait_begin() noexcept {}
+inline void rcu_wait_end() noexcept {}
 inline void rcu_callback_queued(const void* /*head*/) noexcept {}
 inline void rcu_callback_invoked(const void* /*head*/) noexcept {}
 inline void rcu_dereference(const void* /*pointer*/) noexcept {}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What orders plain memory against the interrupts of a CPU, between the tasks of one CPU, and over a wake: each with the twin that
+/// lacks it. The interrupts are the machine's own, below those of the library.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "interlock/barrier.hpp"
+#include "interlock/irqflags.hpp"
+#include "interlock/model/explore.hpp"
+#include "interlock/preempt.hpp"
+#include "interlock_platform/machine.h"
+
+/// Not of this file alone, or the compiler would leave out what nobody reads.
+namespace orders {
+int data;
+int copy;
+}  // namespace orders
+
+namespace {
+
+using namespace interlock;
+using orders::copy;
+using orders::data;
+
+std::atomic<int> flag;
+void (*handler)();
+
+constexpr unsigned one_hardirq = 1u << 16;
+constexpr unsigned one_nmi = 1u << 20;
+
+void entry(unsigned context) {
+  interlock_machine_announce(interlock_machine_context_enter, context, 0, 0);
+  handler();
+  interlock_machine_announce(interlock_machine_context_exit, context, 0, 0);
+}
+
+/// `task` on CPU 0, which is interrupted at any of its steps.
+model::report interrupted(int bell, void (*task)(), void (*by)()) {
+  EXPECT_TRUE(interlock_machine_install(interlock_machine_irq, [] { entry(one_hardirq); }));
+  EXPECT_TRUE(interlock_machine_install(interlock_machine_nmi, [] { entry(one_nmi); }));
+  handler = by;
+  data = copy = 0;
+  flag = 0;
+  model::options o;
+  o.strategy = model::strategy::exhaustive;
+  return model::explore(o, [&] {
+    std::thread raiser{[&] { interlock_machine_ring(1, bell); }};
+    task();
+    raiser.join();
+  });
+}
+
+bool races(const model::report& r) {
+  EXPECT_EQ(r.complete(), r.passed()) << r;
+  return r.text().starts_with("BUG: data-race");
+}
+
+void handler_adds() { ++data; }
+
+TEST(orders, a_counter_is_shared_with_a_handler_under_irqs_off_only) {
+  EXPECT_TRUE(races(interrupted(
+      interlock_machine_irq, [] { ++data; }, handler_adds)));
+  EXPECT_TRUE(races(interrupted(
+      interlock_machine_irq,
+      [] {
+        preempt_disable();
+        ++data;
+        preempt_enable();
+      },
+      handler_adds)));
+  const auto r = interrupted(
+      interlock_machine_irq,
+      [] {
+        local_irq_disable();
+        ++data;
+        local_irq_enable();
+      },
+      handler_adds);
+  EXPECT_TRUE(r.passed() && r.complete()) << r;
+}
+
+TEST(orders, irqs_off_does_not_hold_off_an_nmi) {
+  EXPECT_TRUE(races(interrupted(
+      interlock_machine_nmi,
+      [] {
+        local_irq_disable();
+        ++data;
+        local_irq_enable();
+      },
+      handler_adds)));
+}
+
+TEST(orders, a_compiler_barrier_before_a_flag_publishes_to_the_handlers_of_the_cpu) {
+  const auto task = [] {
+    data = 1;
+    barrier();
+    flag.store(1, std::memory_order_relaxed);
+  };
+  const auto without = [] {
+    data = 1;
+    flag.store(1, std::memory_order_relaxed);
+  };
+  const auto reads = [] {
+    if (flag.load(std::memory_order_relaxed) == 0) return;
+    barrier();
+    copy = data;
+  };
+  const auto r = interrupted(interlock_machine_irq, task, reads);
+  EXPECT_TRUE(r.passed() && r.complete()) << r;
+  EXPECT_TRUE(races(interrupted(interlock_machine_irq, without, reads)));
+}
+
+TEST(orders, a_compiler_barrier_after_a_flag_finds_what_a_handler_wrote) {
+  const auto writes = [] {
+    data = 1;
+    barrier();
+    flag.store(1, std::memory_order_relaxed);
+  };
+  const auto r = interrupted(
+      interlock_machine_irq,
+      [] {
+        if (flag.load(std::memory_order_relaxed) == 0) return;
+        barrier();
+        copy = data;
+      },
+      writes);
+  EXPECT_TRUE(r.passed() && r.complete()) << r;
+  EXPECT_TRUE(races(interrupted(
+      interlock_machine_irq,
+      [] {
+        if (flag.load(std::memory_order_relaxed) != 0) copy = data;
+      },
+      writes)));
+}
+
+// --- tasks ---
+
+model::report two_tasks(unsigned cpus, void (*one)(), void (*other)()) {
+  data = copy = 0;
+  flag = 0;
+  model::options o;
+  o.cpus = cpus;
+  o.strategy = model::strategy::exhaustive;
+  return model::explore(o, [&] {
+    std::thread t{[&] { one(); }};
+    other();
+    t.join();
+  });
+}
+
+TEST(orders, a_compiler_barrier_publishes_nothing_to_other_tasks_of_the_cpu) {
+  const auto publishes = [] {
+    data = 1;
+    barrier();
+    flag.store(1, std::memory_order_relaxed);
+  };
+  const auto reads = [] {
+    if (flag.load(std::memory_order_relaxed) == 0) return;
+    barrier();
+    copy = data;
+  };
+  EXPECT_TRUE(races(two_tasks(1, publishes, reads)));
+}
+
+TEST(orders, plain_memory_of_a_cpu_is_kept_apart_by_preempt_disable) {
+  const auto adds = [] {
+    preempt_disable();
+    ++data;
+    preempt_enable();
+  };
+  const auto one_cpu = two_tasks(1, adds, adds);
+  EXPECT_TRUE(one_cpu.passed() && one_cpu.complete()) << one_cpu;
+  EXPECT_GE(one_cpu.executions(), 2u);  // either comes first
+  EXPECT_TRUE(races(two_tasks(2, adds, adds)));
+  const auto bare = [] { ++data; };
+  EXPECT_TRUE(races(two_tasks(1, bare, bare)));
+}
+
+// --- wakes ---
+
+std::uint32_t word;
+
+/// The waiter is woken for certain, by one that stores with `order`.
+model::report woken(std::memory_order store, std::memory_order load) {
+  data = copy = 0;
+  word = 0;
+  model::options o;
+  o.strategy = model::strategy::exhaustive;
+  return model::explore(o, [&] {
+    std::thread waker{[&] {
+      data = 1;
+      std::atomic_ref{word}.store(1, store);
+      interlock_machine_unpark(&word, 1);
+    }};
+    while (std::atomic_ref{word}.load(load) == 0) {
+      (void)interlock_machine_park(&word, 0, INT64_MAX, false);
+    }
+    copy = data;
+    waker.join();
+  });
+}
+
+TEST(orders, a_wake_orders_nothing_by_itself) {
+  const auto r = woken(std::memory_order_release, std::memory_order_acquire);
+  EXPECT_TRUE(r.passed() && r.complete()) << r;
+  EXPECT_TRUE(races(woken(std::memory_order_release, std::memory_order_relaxed)));
+  EXPECT_TRUE(races(woken(std::memory_order_relaxed, std::memory_order_acquire)));
+}
+
+}  // namespace
