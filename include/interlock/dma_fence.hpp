@@ -278,8 +278,8 @@ INTERLOCK_API void dma_fence_free(dma_fence& fence) noexcept;
 
 /// Marks code that must run for a fence to signal, from publication to signal. Nests; a section in
 /// atomic context is a no-op. `end` takes what `begin` returned; an end without a begin is
-/// reported. What is checked inside: `dma_fence_might_allocate`. A lock that is taken inside, and
-/// elsewhere held across a fence wait, is as wrong and not found here. Context: any.
+/// reported. What is checked inside: `dma_fence_might_allocate`; on the model platform also waits
+/// for fences, and locks that are elsewhere held across such a wait. Context: any.
 [[nodiscard]] INTERLOCK_API bool dma_fence_begin_signalling(
     location where = location::current()) noexcept;
 INTERLOCK_API void dma_fence_end_signalling(bool cookie) noexcept;

@@ -4,10 +4,18 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstdint>
 #include <optional>
 
 #include "interlock/interlock.hpp"
 #include "interlock/model/explore.hpp"
+#include "interlock_platform/machine.h"
+
+/// Not of this file alone, or the compiler would leave it out.
+namespace rules_test {
+void* volatile kept;
+}  // namespace rules_test
 
 namespace {
 
@@ -15,6 +23,14 @@ using namespace interlock;
 
 bool says(const model::report& r, const char* what) {
   return r.text().find(what) != std::string::npos;
+}
+
+/// All of them.
+template <class F>
+model::report every(F&& function) {
+  model::options o;
+  o.strategy = model::strategy::exhaustive;
+  return model::explore(o, std::forward<F>(function));
 }
 
 /// One execution, in which nothing goes wrong by itself.
@@ -138,6 +154,202 @@ TEST(rules, a_wait_names_the_fence_that_nobody_signals) {
     fence->wait();
   });
   EXPECT_TRUE(says(r, "context=77 seqno=5 unsignaled")) << r;
+}
+
+TEST(rules, a_lock_in_the_place_of_another_is_another) {
+  const auto r = once([] {
+    // Two objects with two locks each, one after the other on the same stack, locked in opposite orders.
+    struct both {
+      spinlock first;
+      spinlock second;
+    };
+    alignas(both) unsigned char place[sizeof(both)];
+    for (const bool turned : {false, true}) {
+      both* const b = new (place) both;
+      guard g{no_mask, turned ? b->second : b->first};
+      guard h{no_mask, turned ? b->first : b->second};
+    }
+  });
+  EXPECT_TRUE(r.passed()) << r;
+}
+
+// --- what the core can not do wrong is announced in its place ---
+
+void announce(interlock_machine_event event, std::uint64_t what = 0) {
+  interlock_machine_announce(event, what, 0, 0);
+}
+
+/// A reader is inside when `begin` is called, and when `end` is, unless it has left before.
+template <class Begin, class End>
+model::report with_reader(bool leaves, Begin begin, End end) {
+  return once([=] {
+    completion inside;
+    completion may_leave;
+    auto reader = kthread_run("reader", [&] {
+                    rcu_read_lock();
+                    rcu_read_unlock();
+                    announce(interlock_machine_rcu_enter);
+                    inside.complete();
+                    if (leaves) announce(interlock_machine_rcu_exit);
+                    may_leave.wait();
+                    if (!leaves) announce(interlock_machine_rcu_exit);
+                  }).value();
+    inside.wait();
+    begin();
+    if (leaves) cond_resched();
+    end();
+    may_leave.complete();
+    (void)reader.join();
+  });
+}
+
+TEST(rules, a_grace_period_waits_for_readers) {
+  const auto begin = [] { announce(interlock_machine_rcu_gp_begin); };
+  const auto end = [] { announce(interlock_machine_rcu_gp_end); };
+  const auto bad = with_reader(false, begin, end);
+  EXPECT_TRUE(says(bad, "BUG: a grace period ends while reader")) << bad;
+}
+
+TEST(rules, synchronize_rcu_waits_for_readers) {
+  const auto begin = [] { announce(interlock_machine_rcu_wait_begin); };
+  const auto end = [] { announce(interlock_machine_rcu_wait_end); };
+  const auto bad = with_reader(false, begin, end);
+  EXPECT_TRUE(says(bad, "BUG: synchronize_rcu returns while reader")) << bad;
+  const auto good = once([&] {
+    begin();
+    announce(interlock_machine_rcu_enter);  // later than the wait
+    end();
+    announce(interlock_machine_rcu_exit);
+  });
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+TEST(rules, callbacks_wait_for_readers) {
+  const auto begin = [] { announce(interlock_machine_rcu_queued, 4096); };
+  const auto end = [] { announce(interlock_machine_rcu_invoked, 4096); };
+  const auto bad = with_reader(false, begin, end);
+  EXPECT_TRUE(says(bad, "BUG: an RCU callback is invoked while reader")) << bad;
+  const auto twice = once([&] {
+    begin();
+    begin();
+  });
+  EXPECT_TRUE(says(twice, "BUG: an RCU callback is queued twice")) << twice;
+  const auto again = once([&] {
+    begin();
+    end();
+    begin();
+    end();
+  });
+  EXPECT_TRUE(again.passed()) << again;
+}
+
+TEST(rules, a_signalling_section_waits_for_no_fence) {
+  const auto program = [](bool inside) {
+    return once([=] {
+      auto* const fence = new (std::malloc(sizeof(dma_fence))) dma_fence{plain_ops, 77, 5};
+      fence->signal();
+      const bool cookie = dma_fence_begin_signalling();
+      if (inside) announce(interlock_machine_fence_wait_start, 1);
+      dma_fence_end_signalling(cookie);
+      if (!inside) announce(interlock_machine_fence_wait_start, 1);
+      intrusive_put(*fence);
+    });
+  };
+  const auto bad = program(true);
+  EXPECT_TRUE(says(bad, "waits for a fence inside of a signalling section")) << bad;
+  const auto good = program(false);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+TEST(rules, a_lock_of_a_signalling_section_is_not_held_across_a_wait) {
+  const auto program = [](bool across) {
+    return once([=] {
+      mutex lock;
+      auto* const fence = new (std::malloc(sizeof(dma_fence))) dma_fence{plain_ops, 77, 5};
+      {
+        const bool cookie = dma_fence_begin_signalling();
+        {
+          guard g{lock};  // the way to the signal goes through it
+          fence->signal();
+        }
+        dma_fence_end_signalling(cookie);
+      }
+      auto* const other = new (std::malloc(sizeof(dma_fence))) dma_fence{plain_ops, 78, 1};
+      const auto wait = [&] {
+        (void)other->wait_until(monotonic_clock::now() + std::chrono::milliseconds{1});
+      };
+      if (across) {
+        guard g{lock};
+        wait();
+      } else {
+        wait();
+      }
+      intrusive_put(*other);
+      intrusive_put(*fence);
+    });
+  };
+  const auto bad = program(true);
+  EXPECT_TRUE(says(bad, "WARNING: possible circular locking dependency detected")) << bad;
+  EXPECT_TRUE(says(bad, "the signalling of fences")) << bad;
+  const auto good = program(false);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+TEST(rules, a_wake_that_only_a_watchdog_makes_good_is_lost) {
+  const auto program = [](bool wakes) {
+    return every([=] {
+      struct sleeper {
+        std::uint32_t word = 0;
+      };
+      auto* const s = new sleeper;
+      auto waker = kthread_run("waker", [=] {
+                     std::atomic_ref{s->word}.store(1, std::memory_order_release);
+                     if (wakes) interlock_machine_unpark(&s->word, 1);
+                   }).value();
+      (void)interlock_machine_park(&s->word, 0, INT64_MAX - 1, true);
+      (void)waker.join();
+      delete s;
+    });
+  };
+  const auto bad = program(false);
+  EXPECT_TRUE(says(bad, "BUG: lost wake-up")) << bad;
+  const auto good = program(true);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+// --- memory ---
+
+TEST(rules, what_nothing_points_to_is_a_leak) {
+  struct node {
+    node* next;
+    int value;
+  };
+  const auto program = [](int how) {
+    return once([how] {
+      auto* const first = new node{nullptr, 1};
+      first->next = new node{nullptr, 2};
+      rules_test::kept = first;
+      if (how != 2) rules_test::kept = nullptr;
+      if (how == 0) return;  // both
+      if (how == 1) {        // the second
+        delete first;
+        return;
+      }
+      if (how == 3) {
+        delete first->next;
+        delete first;
+      }
+    });
+  };
+  const auto both = program(0);
+  EXPECT_TRUE(says(both, "BUG: memory leak: 32 bytes in 2 blocks")) << both;
+  EXPECT_TRUE(says(both, "rules_test.cpp")) << both;
+  const auto second = program(1);
+  EXPECT_TRUE(says(second, "BUG: memory leak: 16 bytes in 1 block ")) << second;
+  const auto reached = program(2);
+  EXPECT_TRUE(reached.passed()) << reached;
+  const auto freed = program(3);
+  EXPECT_TRUE(freed.passed()) << freed;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 
 #include "interpose.hpp"
 #include "machine.hpp"
@@ -92,4 +93,45 @@ EXPORT int posix_memalign(void** memory, std::size_t alignment, std::size_t size
   if (made == nullptr) return ENOMEM;
   *memory = made;
   return 0;
+}
+
+// By default these call malloc and free, but then it would be the C++ library that allocates.
+
+namespace {
+
+void* make(std::size_t size, std::size_t alignment, std::uintptr_t pc) {
+  while (true) {
+    void* const memory = m.running                 ? allocate(size, alignment, pc)
+                         : alignment > fundamental ? __libc_memalign(alignment, size)
+                                                   : __libc_malloc(size);
+    if (memory != nullptr) return memory;
+    const std::new_handler handler = std::get_new_handler();
+    if (handler == nullptr) throw std::bad_alloc{};
+    handler();
+  }
+}
+
+}  // namespace
+
+#define VISIBLE __attribute__((visibility("default")))
+
+VISIBLE void* operator new(std::size_t size) { return make(size, fundamental, CALLER); }
+VISIBLE void* operator new[](std::size_t size) { return make(size, fundamental, CALLER); }
+VISIBLE void* operator new(std::size_t size, std::align_val_t alignment) {
+  return make(size, static_cast<std::size_t>(alignment), CALLER);
+}
+VISIBLE void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return make(size, static_cast<std::size_t>(alignment), CALLER);
+}
+VISIBLE void operator delete(void* block) noexcept { release(block, CALLER); }
+VISIBLE void operator delete[](void* block) noexcept { release(block, CALLER); }
+VISIBLE void operator delete(void* block, std::size_t) noexcept { release(block, CALLER); }
+VISIBLE void operator delete[](void* block, std::size_t) noexcept { release(block, CALLER); }
+VISIBLE void operator delete(void* block, std::align_val_t) noexcept { release(block, CALLER); }
+VISIBLE void operator delete[](void* block, std::align_val_t) noexcept { release(block, CALLER); }
+VISIBLE void operator delete(void* block, std::size_t, std::align_val_t) noexcept {
+  release(block, CALLER);
+}
+VISIBLE void operator delete[](void* block, std::size_t, std::align_val_t) noexcept {
+  release(block, CALLER);
 }

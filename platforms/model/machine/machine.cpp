@@ -422,6 +422,7 @@ void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
 
 void machine::same_value(std::uintptr_t pc, std::uintptr_t address, std::uint64_t value) noexcept {
   constexpr unsigned same_max = 3;
+  if (is_bookkeeping(address)) return;
   process& p = me();
   // One place in a function is many, by its callers.
   const flow& f = p.stack;

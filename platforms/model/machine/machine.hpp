@@ -99,7 +99,7 @@ struct process {
     std::uint64_t value;
     unsigned count;
   };
-  static constexpr unsigned max_repeated = 4;
+  static constexpr unsigned max_repeated = 8;
   repeated seen_values[max_repeated] = {};
   unsigned next_repeated = 0;
 };
@@ -192,8 +192,6 @@ class machine {
   bool is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept;
   /// TSO: waits until the own CPU's buffer is empty.
   void drain(std::uintptr_t pc) noexcept;
-  /// Words that the core keeps for its CPU or task alone.
-  [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept;
   /// After an atomic access that found, or left, `value`.
   void same_value(std::uintptr_t pc, std::uintptr_t address, std::uint64_t value) noexcept;
 
@@ -339,6 +337,8 @@ class machine {
   void take_fence(const release_record& r) noexcept;
   [[noreturn]] void report_deadlock() noexcept;
   void before_mask(std::uintptr_t pc) noexcept;
+  /// Words that the core keeps for its CPU or task alone.
+  [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept;
   void overwrites(std::uintptr_t address, std::size_t size) noexcept;
   [[nodiscard]] bool unchanged(const process& p) const noexcept;
   void wake_spinners(const footprint& f) noexcept;

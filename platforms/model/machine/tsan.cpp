@@ -196,7 +196,7 @@ void store(volatile T* p, T value, int order, std::uintptr_t pc) noexcept {
   m.atomic_access(op_kind::write, address, sizeof(T), order, pc);
   *p = value;
   m.atomic_stored(address, order);
-  if (!m.is_bookkeeping(address)) m.same_value(pc, address, static_cast<std::uint64_t>(value));
+  m.same_value(pc, address, static_cast<std::uint64_t>(value));
 }
 
 template <class T, class F>
@@ -214,11 +214,10 @@ T modify(volatile T* p, int order, std::uintptr_t pc, F change) noexcept {
   const T value = change(old);
   *p = value;
   m.atomic_modified(address, order);
-  if (value != old) {
-    m.changed(address, sizeof(T));
-  } else {
-    m.same_value(pc, address, static_cast<std::uint64_t>(old));
-  }
+  if (value != old) m.changed(address, sizeof(T));
+  // A loop that waits is told by what changes nothing, or by what gives back: a lock is not held there.
+  if (value == old || order == __ATOMIC_RELEASE)
+    m.same_value(pc, address, static_cast<std::uint64_t>(value));
   return old;
 }
 
