@@ -68,6 +68,12 @@ class reader_wait {
   /// False to give up.
   bool step() noexcept {
     if (spin()) return true;
+    if constexpr (platform::pauses_wait) {
+      if (how_.give_up_at == nullptr) {
+        platform::cpu_relax();
+        return true;
+      }
+    }
     if (shared.hurried.load_relaxed() != 0 && yields_ < yields_max) {
       ++yields_;
       platform::yield();

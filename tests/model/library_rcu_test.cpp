@@ -19,9 +19,19 @@ void read(const rcu_pointer<node>& p) {
   if (n->v != 1 && n->v != 2) std::abort();
 }
 
+/// Frees what is there in the end.
+struct last_node {
+  explicit last_node(rcu_pointer<node>& where) noexcept : p{where} {}
+  ~last_node() { delete rcu_exchange_pointer(p, static_cast<node*>(nullptr)); }
+  last_node(const last_node&) = delete;
+  last_node& operator=(const last_node&) = delete;
+  rcu_pointer<node>& p;
+};
+
 template <class F>
 void read_while(F&& update) {
   rcu_pointer<node> p{new node{1}};
+  const last_node end_p{p};
   auto reader = start("reader", [&] { read(p); });
   update(p);
   (void)reader.join();
@@ -96,6 +106,7 @@ TEST(library_rcu, a_callback_frees_after_the_readers) {
 TEST(library_rcu, two_sections_and_two_grace_periods) {
   passes(model::explore(some(8000), [] {
     rcu_pointer<node> p{new node{1}};
+    const last_node end_p{p};
     auto reader = start("reader", [&] {
       read(p);
       read(p);
@@ -112,6 +123,7 @@ TEST(library_rcu, two_sections_and_two_grace_periods) {
 TEST(library_rcu, two_readers_and_an_updater) {
   passes(model::explore(some(8000, 3), [] {
     rcu_pointer<node> p{new node{1}};
+    const last_node end_p{p};
     auto a = start("a", [&] { read(p); });
     auto b = start("b", [&] {
       guard g{interlock::rcu};
@@ -129,7 +141,9 @@ TEST(library_rcu, two_readers_and_an_updater) {
 TEST(library_rcu, two_updaters_share_grace_periods) {
   passes(model::explore(some(8000, 3), [] {
     rcu_pointer<node> p{new node{1}};
+    const last_node end_p{p};
     rcu_pointer<node> q{new node{1}};
+    const last_node end_q{q};
     auto reader = start("reader", [&] {
       read(p);
       read(q);
@@ -152,6 +166,7 @@ TEST(library_rcu, two_updaters_share_grace_periods) {
 TEST(library_rcu, a_handler_is_a_reader) {
   const auto program = [] {
     rcu_pointer<node> p{new node{1}};
+    const last_node end_p{p};
     completion done;
     const auto line = *make_irq_line({.name = "reader", .kind = irq_kind::asynchronous});
     const auto action = request_irq(*line, [&] {

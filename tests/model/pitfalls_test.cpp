@@ -39,6 +39,9 @@ bool says(const model::report& r, const char* what) {
 }
 bool holds(const model::report& r) { return r.passed() && r.complete(); }
 
+/// The C++ library spins a number of times before it sleeps, and what comes of giving up is for samplers.
+bool passes_with_spins(const model::report& r) { return r.passed() && !r.complete(); }
+
 /// For what the explored functions check themselves.
 void must(bool condition) {
   if (!condition) std::abort();
@@ -517,7 +520,7 @@ model::report wait_for_a_word(bool notifies) {
 
 TEST(pitfalls, atomics_wait_and_notify) {
   const auto r = wait_for_a_word(true);
-  EXPECT_TRUE(holds(r)) << r;
+  EXPECT_TRUE(passes_with_spins(r)) << r;
 }
 
 /// `signal` and `wait` order what comes before the one and after the other.
@@ -549,13 +552,13 @@ struct barrier_of_two : std::barrier<> {
 TEST(pitfalls, synchronisation_of_the_library_hands_over) {
   const auto latch =
       hands_over<latch_of_one>([](auto& l) { l.count_down(); }, [](auto& l) { l.wait(); });
-  EXPECT_TRUE(holds(latch)) << latch;
+  EXPECT_TRUE(passes_with_spins(latch)) << latch;
   const auto semaphore =
       hands_over<closed_semaphore>([](auto& s) { s.release(); }, [](auto& s) { s.acquire(); });
-  EXPECT_TRUE(holds(semaphore)) << semaphore;
+  EXPECT_TRUE(passes_with_spins(semaphore)) << semaphore;
   const auto arrive = [](auto& b) { b.arrive_and_wait(); };
   const auto barrier = hands_over<barrier_of_two>(arrive, arrive);
-  EXPECT_TRUE(holds(barrier)) << barrier;
+  EXPECT_TRUE(passes_with_spins(barrier)) << barrier;
   const auto promise = hands_over<std::promise<void>>([](auto& p) { p.set_value(); },
                                                       [](auto& p) { p.get_future().wait(); });
   EXPECT_TRUE(holds(promise)) << promise;
@@ -564,7 +567,6 @@ TEST(pitfalls, synchronisation_of_the_library_hands_over) {
 }
 
 TEST(pitfalls, a_forgotten_notify_is_a_deadlock) {
-  GTEST_SKIP() << "known: who spins a bounded number of times is never seen to give up and sleep";
   const auto r = wait_for_a_word(false);
   EXPECT_TRUE(says(r, "BUG: deadlock")) << r;
 }

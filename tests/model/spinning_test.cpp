@@ -134,4 +134,40 @@ TEST(spinning, a_far_deadline_is_reached_by_polling) {
   }));
 }
 
+/// One spins until the other has set a flag, but at most `rounds` times; 0: for ever. Then it fails.
+model::report spin_at_most(int rounds, bool fails, model::options o) {
+  return model::explore(o, [=] {
+    std::atomic<bool> ready{false};
+    std::thread other{[&] { ready.store(true); }};
+    bool seen = false;
+    for (int i = 0; (rounds == 0 || i < rounds) && !seen; ++i) {
+      seen = ready.load();
+      if (!seen) platform::cpu_relax();
+    }
+    if (!seen && fails) std::abort();
+    other.join();
+  });
+}
+
+TEST(spinning, who_might_give_up_is_not_explored_completely) {
+  model::options every;
+  every.strategy = model::strategy::exhaustive;
+  const auto bounded = spin_at_most(10, false, every);
+  EXPECT_TRUE(bounded.passed() && !bounded.complete()) << bounded;
+  ends(spin_at_most(0, false, every));
+  // As long as the machine has not taken it to wait, all of it is seen.
+  const auto soon = spin_at_most(1, true, every);
+  EXPECT_FALSE(soon.passed()) << soon;
+}
+
+TEST(spinning, the_samplers_find_what_comes_of_giving_up) {
+  const auto found = spin_at_most(10, true, {});
+  EXPECT_FALSE(found.passed()) << found;
+  model::options again;
+  again.replay = found.token().c_str();
+  const auto replayed = spin_at_most(10, true, again);
+  EXPECT_FALSE(replayed.passed());
+  EXPECT_EQ(replayed.text(), found.text());
+}
+
 }  // namespace

@@ -78,10 +78,15 @@ struct exploration {
   /// Runs executions of one method. False: one has failed.
   bool run(method how, std::uint64_t limit) {
     strategy.begin(how, options.seed + turns++, options.pct_depth);
+    m.notes_spins = how == method::exhaustive || how == method::enumerate;
+    m.spins.clear();
+    m.spin_choices.clear();
     std::uint64_t count = 0;
     while (true) {
       if (!strategy.prepare()) {
-        result.complete = how == method::enumerate || (how == method::exhaustive && !m.approximate);
+        const bool exact =
+            how == method::enumerate || (how == method::exhaustive && !m.approximate);
+        result.complete = exact && !some_spin_gives_up();
         return true;
       }
       run_one();
@@ -110,6 +115,25 @@ struct exploration {
       }
       if (spent() || (limit != 0 && ++count >= limit)) return true;
     }
+  }
+
+  /// Some loop that was taken to wait until what it reads changes would have ended without.
+  bool some_spin_gives_up() {
+    m.notes_spins = false;
+    bool found = false;
+    for (std::size_t i = 0; i < m.spins.size() && !found; ++i) {
+      const spin& s = m.spins[i];
+      m.tried_pc = s.pc;
+      m.spin_trial = machine::trial::leads_there;
+      strategy.replay(&m.spin_choices[s.begin], s.size);
+      (void)strategy.prepare();
+      m.run(function, argument);
+      found = m.spin_trial != machine::trial::spins || m.failed != failure_kind::none;
+      m.spin_trial = machine::trial::none;
+      m.failed = failure_kind::none;
+      m.roll_back();
+    }
+    return found;
   }
 
   /// Writes that nobody announced: the next execution would not begin as this one did.

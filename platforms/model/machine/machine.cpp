@@ -25,7 +25,9 @@ constexpr std::uint32_t preempt_bits = 0x0000'00ffu;
 constexpr int nmi = 1;  ///< the bell
 constexpr unsigned idle_rounds_max = 64;
 constexpr std::int64_t idle_tick = 1'000'000;
+constexpr unsigned longest_shift = 33;
 
+constexpr std::size_t max_spins = 64;
 constexpr std::size_t many = std::size_t{1} << 22;
 
 op local_op(op_kind kind, std::uintptr_t pc) noexcept {
@@ -40,7 +42,12 @@ std::uint64_t interrupt_object(unsigned cpu, int bell) noexcept {
 
 }  // namespace
 
-machine::machine() noexcept : touches{many}, records{many}, releases{std::size_t{1} << 18} {}
+machine::machine() noexcept
+    : touches{many},
+      records{many},
+      releases{std::size_t{1} << 18},
+      spins{max_spins},
+      spin_choices{std::size_t{1} << 22} {}
 
 // --- processes and CPUs ---
 
@@ -178,6 +185,12 @@ bool machine::can_step(process& p) noexcept {
   }
 }
 
+bool machine::may_spin_on(process_id p) noexcept {
+  if (p >= process_count || processes[p].waits != wait_kind::relaxed) return false;
+  processes[p].waits = wait_kind::nothing;
+  return can_step(processes[p]);
+}
+
 process_set machine::enabled() noexcept {
   process_set set = 0;
   for (unsigned i = 0; i < process_count; ++i) {
@@ -220,7 +233,6 @@ process_id machine::decide() noexcept {
     constexpr unsigned watchdogs_max = 16;  ///< in a row, without anybody being woken or ending
     if (spinning && ++idle_rounds <= idle_rounds_max) {
       // Who spins may look at the clock, and what it waits for may be far.
-      constexpr unsigned longest_shift = 33;
       now += idle_tick << (idle_rounds < longest_shift ? idle_rounds : longest_shift);
       for (unsigned i = 0; i < process_count; ++i) {
         if (processes[i].waits == wait_kind::relaxed) processes[i].waits = wait_kind::nothing;
@@ -400,17 +412,68 @@ bool machine::unchanged(const process& p) const noexcept {
   return true;
 }
 
+void machine::note_spin(std::uintptr_t pc) noexcept {
+  if (!notes_spins) return;
+  for (const spin& s : spins) {
+    if (s.pc == pc) return;
+  }
+  const std::size_t size = strategy->choices.size();
+  if (spins.full() || !spin_choices.has_room(size)) {
+    approximate = true;  // that place is not tried
+    return;
+  }
+  spins.push({pc, spin_choices.size(), size});
+  std::memcpy(spin_choices.take(size), strategy->choices.data(), size * sizeof(process_id));
+}
+
+/// True if the process is not to wait here: it is tried whether it gives up.
+bool machine::try_spin(std::uintptr_t pc) noexcept {
+  constexpr unsigned rounds_max = 1'000;
+  if (spin_trial == trial::leads_there && strategy->replayed_all() && pc == tried_pc) {
+    spin_trial = trial::spins;
+    tried = self;
+    tried_rounds = tried_steps = 0;
+  }
+  if (spin_trial != trial::spins || self != tried) return false;
+  if (pc != tried_pc) {
+    spin_trial = trial::gave_up;
+    abandon();
+  }
+  if (++tried_rounds > rounds_max) abandon();
+  now += idle_tick << (tried_rounds < longest_shift ? tried_rounds : longest_shift);
+  tried_steps = 0;
+  return true;
+}
+
+/// Who takes the next step of a trial.
+process_id machine::next_of_trial(process_set set) noexcept {
+  constexpr unsigned steps_max = 100;  // a round is not that long
+  if (spin_trial != trial::spins) return no_process;
+  if ((set & just(tried)) == 0 || ++tried_steps > steps_max) {
+    spin_trial = trial::gave_up;
+    abandon();
+  }
+  return tried;
+}
+
 void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
   process& p = me();
   // The second time at one place, without having changed or seen anything since: the next round would be the same.
   const bool again = p.watched && p.relax_pc == pc && unchanged(p);
-  if (again && !p.spun_changed) p.waits = wait_kind::relaxed;
+  const bool waits = again && !p.spun_changed && !try_spin(pc);
+  if (!again) p.patience = patience;
   p.tired = again;
   p.relax_pc = pc;
   p.watched = true;
   p.wrote = false;
   p.old_count = 0;
-  if (p.waits == wait_kind::relaxed) {
+  if (waits) {
+    note_spin(pc);
+    if (p.patience == 0) {
+      p.waits = wait_kind::relaxed;
+    } else {
+      --p.patience;
+    }
     point(local_op(kind, pc));
     p.waits = wait_kind::nothing;
   }
@@ -848,9 +911,9 @@ void machine::fail(failure_kind kind, const char* format, ...) noexcept {
 void machine::report_deadlock() noexcept {
   char text[4096];
   std::size_t used = 0;
-  bool spins = false;
+  bool any_spins = false;
   for (unsigned i = 0; i < process_count; ++i) {
-    if (processes[i].waits == wait_kind::relaxed) spins = true;
+    if (processes[i].waits == wait_kind::relaxed) any_spins = true;
   }
   for (unsigned i = 0; i < process_count && used < sizeof text - 200; ++i) {
     const process& p = processes[i];
@@ -864,8 +927,8 @@ void machine::report_deadlock() noexcept {
         std::snprintf(text + used, sizeof text - used, "  %s on cpu %u %s\n", p.name, p.cpu, what));
   }
   used += rules.describe_waits(text + used, sizeof text - used);
-  fail(spins ? failure_kind::livelock : failure_kind::deadlock, "%s: no flow can go on\n%s",
-       spins ? "BUG: livelock" : "BUG: deadlock", text);
+  fail(any_spins ? failure_kind::livelock : failure_kind::deadlock, "%s: no flow can go on\n%s",
+       any_spins ? "BUG: livelock" : "BUG: deadlock", text);
 }
 
 void machine::roll_back() noexcept {

@@ -89,9 +89,10 @@ struct process {
   static constexpr unsigned max_overwritten = 8;
   overwritten old[max_overwritten];
   unsigned old_count = 0;
-  bool watched = false;  ///< it has spun not long ago
-  bool wrote = false;    ///< more than that
-  bool tired = false;    ///< it spins: others go first
+  unsigned patience = 0;  ///< how often it spins on before it is taken to wait
+  bool watched = false;   ///< it has spun not long ago
+  bool wrote = false;     ///< more than that
+  bool tired = false;     ///< it spins: others go first
   // The same access with the same value, again and again, is a loop that waits.
   struct repeated {
     std::uintptr_t pc;
@@ -102,6 +103,14 @@ struct process {
   static constexpr unsigned max_repeated = 8;
   repeated seen_values[max_repeated] = {};
   unsigned next_repeated = 0;
+};
+
+/// A place where a process has spun, and was taken to wait for a change. If it would have given up instead, what comes of that has not
+/// been explored: after an exhaustive search each such place is tried once, with nobody else running.
+struct spin {
+  std::uintptr_t pc;
+  std::size_t begin;  ///< of the choices that lead there, in `machine::spin_choices`
+  std::size_t size;
 };
 
 /// A store that its own CPU sees, and nobody else yet (TSO).
@@ -225,6 +234,8 @@ class machine {
 
   // --- the search's questions ---
   [[nodiscard]] process_set enabled() noexcept;
+  /// It spins, and is to go on although nothing has changed.
+  [[nodiscard]] bool may_spin_on(process_id p) noexcept;
   /// TSO: an operation that waits for the CPU's store buffer.
   [[nodiscard]] bool drains(const op& o) const noexcept;
   /// More than one flow runs on the CPU, or may.
@@ -237,6 +248,9 @@ class machine {
   [[nodiscard]] bool interruptible(const cpu& c, int bell) const noexcept;
   /// After its present step `p` may be replaced by another task of its CPU.
   [[nodiscard]] bool may_be_replaced(const cpu& c) noexcept;
+
+  /// `no_process`: the search decides.
+  process_id next_of_trial(process_set enabled) noexcept;
 
   // --- executions (host) ---
   void run(void (*function)(void*), void* argument) noexcept;
@@ -283,6 +297,16 @@ class machine {
   program_image image;
   oracle rules;
   search* strategy = nullptr;
+
+  pool<spin> spins;  ///< of this exploration
+  pool<process_id> spin_choices;
+  unsigned patience = 0;  ///< of this execution: a sampler lets spinners give up now and then
+  bool notes_spins = false;
+  enum class trial : std::uint8_t { none, leads_there, spins, gave_up } spin_trial = trial::none;
+  std::uintptr_t tried_pc = 0;
+  unsigned tried_rounds = 0;
+  unsigned tried_steps = 0;  ///< since the last round
+  process_id tried = no_process;
 
   failure_kind failed = failure_kind::none;
   char failure_text[8192] = {};
@@ -339,6 +363,8 @@ class machine {
   void before_mask(std::uintptr_t pc) noexcept;
   /// Words that the core keeps for its CPU or task alone.
   [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept;
+  void note_spin(std::uintptr_t pc) noexcept;
+  bool try_spin(std::uintptr_t pc) noexcept;
   void overwrites(std::uintptr_t address, std::size_t size) noexcept;
   [[nodiscard]] bool unchanged(const process& p) const noexcept;
   void wake_spinners(const footprint& f) noexcept;

@@ -58,10 +58,14 @@ void search::replay(const process_id* list, std::size_t count) noexcept {
   executions_ = 0;
 }
 
+constexpr std::uint64_t patient_every = 4;
+constexpr unsigned rounds_of_the_patient = 100;
+
 bool search::prepare() noexcept {
   choices.clear();
   events.clear();
   asleep_ = 0;
+  m.patience = 0;
   const bool first = executions_++ == 0;
   switch (how_) {
     case method::replay: return first;
@@ -84,6 +88,8 @@ bool search::prepare() noexcept {
       std::memset(priority_, 0, sizeof priority_);
       lowest_ = 16;
       for (std::uint64_t& at : change_at_) at = random_.below(longest_) + 1;
+      // Who has the highest priority then spins until it gives up.
+      if (executions_ % patient_every == 0) m.patience = rounds_of_the_patient;
       return true;
     case method::pos: std::memset(priority_, 0, sizeof priority_); return true;
     case method::random: return true;
@@ -103,8 +109,9 @@ process_id search::choose(process_set enabled) noexcept {
   process_id p = no_process;
   switch (how_) {
     case method::replay:
-      p = depth < replayed_count_ ? replayed_[depth] : lowest(enabled);
-      if ((enabled & just(p)) == 0) {
+      p = depth < replayed_count_ ? replayed_[depth] : m.next_of_trial(enabled);
+      if (p == no_process) p = lowest(enabled);
+      if ((enabled & just(p)) == 0 && !m.may_spin_on(p)) {
         m.fail(failure_kind::divergence,
                "BUG: the replay diverges at step %zu: what was chosen there can not go on. The "
                "program, or what it depends on, has changed",

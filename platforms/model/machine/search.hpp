@@ -76,6 +76,7 @@ class search {
   pool<process_id> choices;
   pool<event> events;
   void replay(const process_id* list, std::size_t count) noexcept;
+  [[nodiscard]] bool replayed_all() const noexcept { return choices.size() >= replayed_count_; }
 
  private:
   struct node {

@@ -33,6 +33,9 @@ inline constexpr bool handlers_may_allocate = true;
 /// would hide the executions in which it ends by parking.
 inline constexpr std::uint32_t pauses_max = 1;
 
+/// Who polls need not sleep in between: a pause of his ends with a change of what he has read.
+inline constexpr bool pauses_wait = true;
+
 /// The caller spins: it goes on after another flow's write. Context: any.
 inline void cpu_relax() noexcept { interlock_machine_relax(); }
 

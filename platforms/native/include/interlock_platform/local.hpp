@@ -47,6 +47,8 @@ inline constexpr bool handlers_may_allocate = false;
 
 /// How many pauses a spin that ends by parking may take; the core measures how many are worth while.
 inline constexpr std::uint32_t pauses_max = 0xffff'ffffu;
+/// Whether a pause ends with a change of what the caller has read.
+inline constexpr bool pauses_wait = false;
 
 /// A hint that the caller spins. Context: any.
 inline void cpu_relax() noexcept {
