@@ -95,6 +95,21 @@ void search::execution_ended(bool /*abandoned*/) noexcept {
   longest_ = std::max<std::uint64_t>(longest_, choices.size());
 }
 
+double search::searched() const noexcept {
+  if (how_ != method::exhaustive && how_ != method::enumerate) return 0;
+  double done = 0;
+  double weight = 1;  // of what lies below the node
+  for (std::size_t i = 0; i < path_.size(); ++i) {
+    const node& n = path_[i];
+    const process_set branches = (n.todo | just(n.chosen)) & ~n.sleep;
+    const int count = std::popcount(branches);
+    if (count < 2) continue;
+    done += weight * std::popcount(branches & n.done & ~just(n.chosen)) / count;
+    weight /= count;
+  }
+  return done;
+}
+
 // --- choosing ---
 
 process_id search::choose(process_set enabled) noexcept {

@@ -64,6 +64,9 @@ class search {
 
   process_id choose(process_set enabled) noexcept;
   void step(process_id p, const op& o) noexcept;
+  /// How much of the search is done, 0 to 1, were each branch as large as those beside it; only of what is known so far.
+  /// Source: Knuth, "Estimating the efficiency of backtrack programs" (1975); Kilby et al., "Estimating search tree size" (2006).
+  [[nodiscard]] double searched() const noexcept;
   [[nodiscard]] std::uint32_t steps_taken() const noexcept {
     return static_cast<std::uint32_t>(events.size());
   }
