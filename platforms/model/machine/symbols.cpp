@@ -120,6 +120,14 @@ std::string function_of(Dwarf_Die& die) {
              : std::string{dwarf_diename(&die) != nullptr ? dwarf_diename(&die) : "?"};
 }
 
+/// Compilers may be given a relative path.
+std::string absolute(Dwarf_Die& cu, const char* path) {
+  if (path[0] == '/') return path;
+  Dwarf_Attribute attribute;
+  const char* const folder = dwarf_formstring(dwarf_attr(&cu, DW_AT_comp_dir, &attribute));
+  return folder != nullptr ? std::string{folder} + '/' + path : path;
+}
+
 /// Of a call that was inlined: where it stands.
 void call_site(Dwarf_Die& cu, Dwarf_Die& die, place& caller) {
   Dwarf_Attribute attribute;
@@ -131,7 +139,7 @@ void call_site(Dwarf_Die& cu, Dwarf_Die& die, place& caller) {
   std::size_t count = 0;
   if (dwarf_getsrcfiles(&cu, &files, &count) != 0 || file >= count) return;
   const char* const path = dwarf_filesrc(files, file, nullptr, nullptr);
-  if (path != nullptr) caller.file = path;
+  if (path != nullptr) caller.file = absolute(cu, path);
   caller.line = static_cast<int>(line);
 }
 
@@ -175,14 +183,14 @@ std::vector<place> find_places(std::uintptr_t address) {
   if (module == nullptr) return found;
   place next;
   int line = 0;
+  Dwarf_Addr bias = 0;
+  Dwarf_Die* const cu = dwfl_module_addrdie(module, in_call, &bias);
   if (Dwfl_Line* const at = dwfl_module_getsrc(module, in_call); at != nullptr) {
     const char* const file = dwfl_lineinfo(at, nullptr, &line, nullptr, nullptr, nullptr);
-    if (file != nullptr) next.file = file;
+    if (file != nullptr) next.file = cu != nullptr ? absolute(*cu, file) : file;
     next.line = line;
   }
   next.function = demangled(dwfl_module_addrname(module, in_call));
-  Dwarf_Addr bias = 0;
-  Dwarf_Die* const cu = dwfl_module_addrdie(module, in_call, &bias);
   std::vector<Dwarf_Die> scopes;
   if (cu != nullptr) find_scopes(*cu, in_call - bias, scopes);
   for (Dwarf_Die& scope : scopes) {
