@@ -31,7 +31,7 @@ using steady = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 /// A test that has run so long is helped by processes that have nothing else to do.
-constexpr milliseconds help_after{500};
+constexpr milliseconds help_after{1000};
 constexpr milliseconds frame_time{200};
 
 // --- what one process is told, and what it leaves ---

@@ -13,7 +13,7 @@ PATH=/nowhere "$INTERLOCK" replay "$program" "$token" --only counter.loses_an_up
 [ $status = 2 ] || fail "without gdb: exit status $status"
 expect_error 'cannot run gdb: No such file or directory; without --gdb the execution is told as text'
 
-need gdb
+command -v gdb >/dev/null || skip 'gdb is not installed'
 [ -z "${INTERLOCK_LAUNCHER-}" ] || skip 'gdb is not run through a launcher'
 interlock replay "$program" "$token" --only counter.loses_an_update --gdb </dev/null >out 2>err || :
 grep -q '^Breakpoint 1, ' out || fail "gdb does not stop where it fails: $(tail -n 3 out)"

@@ -25,18 +25,20 @@ while read -r token test; do
       timeout 60 "$program" --gtest_filter="$test" --gtest_repeat=25 >said 2>err </dev/null || status=$?
     [ $status = 1 ] || fail "$test: exit status $status"
     # Left out: how long it took, and the number of the repetition.
-    sed 's/ ([0-9]* ms.*)$//; s/ --only .*$//' said |
-      awk '/^\[ RUN / { if (n) close(file); file = sprintf("text.%03d", ++n) } n { print >file }'
-    [ "$(ls text.* | wc -l)" = 25 ] || fail "$test: $(ls text.* | wc -l) repetitions"
-    for text in text.*; do
-      grep -q "^replay: interlock replay .* $token\$" "$text" || fail "$test: another token: $(grep ^replay: "$text")"
-      # The last one is followed by GoogleTest's summary.
-      sed -n '/^\[ RUN /,/executions, .* steps/p' "$text" >now
-      [ -e first ] || cp now first
-      cmp -s first now || fail "$test: replay $replays differs: $(diff first now | head -n 6)"
-      replays=$((replays + 1))
-    done
-    rm text.*
+    sed 's/ ([0-9]* ms.*)$//; s/ --only .*$//' said | awk '
+      /^\[ RUN / { text = ""; on = 1 }
+      on { text = text $0 "\n" }
+      on && / executions, .* steps/ {
+        on = 0
+        if (n++ == 0) { printf "%s", text >"now"; first = text }
+        if (text != first) { printf "%s", text >"other"; exit 1 }
+      }
+      END { print n >"count" }' || fail "$test: repetition $(cat count) differs: $(diff now other | head -n 6)"
+    [ "$(cat count)" = 25 ] || fail "$test: $(cat count) repetitions"
+    [ -e first ] || cp now first
+    cmp -s first now || fail "$test: process $process differs: $(diff first now | head -n 6)"
+    grep -q "^replay: interlock replay .* $token\$" now || fail "$test: another token: $(grep ^replay: now)"
+    replays=$((replays + 25))
   done
   [ "$(grep -c . first)" -ge 8 ] || fail "$test: no report: $(cat first)"
 done <failures

@@ -14,11 +14,11 @@ wrong() { # wrong <text> <argument>...
 true_program=/bin/true
 wrong 'BINARY is required' check
 wrong no-such-binary check no-such-binary
-for time in soon 10h -3s '' 1e99 10ss; do
+for time in soon 10h -3s 1e99 10ss; do
   wrong "--time: '$time' is not a time: write 10s, 500ms or 2m, or 0 for no limit" check "$true_program" --time="$time"
 done
 for option in seed executions steps; do
-  for value in many -1 1.5 '' 99999999999999999999999; do
+  for value in many -1 1.5 99999999999999999999999; do
     wrong "--$option: '$value' is not a number from 0 to 18446744073709551615" check "$true_program" --$option="$value"
   done
 done
