@@ -94,11 +94,13 @@ std::string why_nothing_ran(const check_options& options, const exploration_run&
                             const std::vector<bad_end>& ends) {
   std::string text = fmt::format("{} ran no exploration", run.binary);
   if (!options.filter.empty()) {
-    return text + fmt::format(": no test with one matches --filter '{}'; `{} --gtest_list_tests` "
-                              "lists them",
-                              options.filter, run.binary);
+    return text + fmt::format(
+                      ": no test with one matches --filter '{}'; `{} --gtest_list_tests` "
+                      "lists them",
+                      options.filter, run.binary);
   }
-  if (!ends.empty()) text += fmt::format(" ({}; --verbose shows what it says)", describe_end(ends.front()));
+  if (!ends.empty())
+    text += fmt::format(" ({}; --verbose shows what it says)", describe_end(ends.front()));
   return text + ": is it a program that is linked to interlock::model and calls model::explore?";
 }
 
@@ -111,9 +113,10 @@ void add_check_options(CLI::App& verb, check_options& options) {
   verb.add_option("ARGUMENT", options.arguments, "What the binary is given, behind --");
   verb.add_option("--filter", options.filter, "Of its GoogleTest tests: those that match")
       ->type_name("PATTERN");
-  verb.add_option("-j,--jobs", options.jobs,
-                  "Processes: each has a test, and those left over help with tests that take long; 1: "
-                  "the binary as it is, in one process [all CPUs]")
+  verb.add_option(
+          "-j,--jobs", options.jobs,
+          "Processes: each has a test, and those left over help with tests that take long; 1: "
+          "the binary as it is, in one process [all CPUs]")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   verb.add_option("--time", options.time,

@@ -299,7 +299,8 @@ class writer {
   void write_held() {
     const std::uint64_t over = time_of(all_.rows.size());
     std::map<std::pair<std::string, std::string>, std::vector<held*>> open;
-    std::vector<std::pair<std::string, std::vector<held>>> flows;  // in the order in which they begin
+    std::vector<std::pair<std::string, std::vector<held>>>
+        flows;  // in the order in which they begin
     std::map<std::string, std::size_t> places;
     std::size_t count = 0;
     for (const row& r : all_.rows) count += r.span == 1 ? 1 : 0;

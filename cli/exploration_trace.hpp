@@ -12,6 +12,7 @@
 namespace interlock::cli {
 
 /// `steps`: the file that the simulated machine has written for INTERLOCK_EXPLORE_STEPS.
-[[nodiscard]] maybe_failure write_exploration_trace(const std::string& steps, const std::string& path);
+[[nodiscard]] maybe_failure write_exploration_trace(const std::string& steps,
+                                                    const std::string& path);
 
 }  // namespace interlock::cli

@@ -348,7 +348,8 @@ class scheduler {
     u.at = unit::phase::done;
     const bool whole = read_log(u.file(0, "log"), u.results);
     if (!whole) damaged_ = true;
-    for (std::size_t i = 0; u.page != nullptr && i < u.results.size() && i < shared_explorations; ++i)
+    for (std::size_t i = 0; u.page != nullptr && i < u.results.size() && i < shared_explorations;
+         ++i)
       u.results[i].executions = std::max(u.results[i].executions, (*u.page)[i].executions.load());
     bool failed = false;
     for (const exploration_result& r : u.results) failed = failed || !r.passed;
@@ -429,7 +430,8 @@ class scheduler {
     for (const unit& u : units_) {
       if (u.at == unit::phase::done) ++done;
       if (u.page == nullptr) continue;
-      for (std::size_t i = 0; i < shared_explorations; ++i) executions += (*u.page)[i].executions.load();
+      for (std::size_t i = 0; i < shared_explorations; ++i)
+        executions += (*u.page)[i].executions.load();
       names += (names.empty() ? "" : ", ") + (u.test.empty() ? run_.binary : u.test);
       const shared_exploration* const here = present(u);
       if (here == nullptr) continue;
@@ -438,11 +440,11 @@ class scheduler {
       if (searched > 0) names += fmt::format(" (about {:.2g} % of the search)", 100 * searched);
     }
     const double seconds = std::chrono::duration<double>(now - began_).count();
-    std::string line = fmt::format("{} of {}: {} executions, {}/s, depth {}: {}", done, units_.size(),
-                                   format_count(executions),
-                                   format_count(static_cast<std::uint64_t>(
-                                       static_cast<double>(executions) / seconds)),
-                                   depth, names);
+    std::string line = fmt::format(
+        "{} of {}: {} executions, {}/s, depth {}: {}", done, units_.size(),
+        format_count(executions),
+        format_count(static_cast<std::uint64_t>(static_cast<double>(executions) / seconds)), depth,
+        names);
     ::winsize size{};
     const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
     const std::size_t width = known ? size.ws_col - 1u : 79;

@@ -59,6 +59,7 @@ struct exploration_outcome {
 [[nodiscard]] std::string describe_end(const bad_end& end);
 
 /// The line of a shell that replays it.
-[[nodiscard]] std::string replay_command(const exploration_run& run, const exploration_result& result);
+[[nodiscard]] std::string replay_command(const exploration_run& run,
+                                         const exploration_result& result);
 
 }  // namespace interlock::cli

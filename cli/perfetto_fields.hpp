@@ -28,8 +28,9 @@ namespace process {
 inline constexpr protozero::pbf_tag_type pid = 1, name = 6;
 }
 namespace event {
-inline constexpr protozero::pbf_tag_type annotations = 4, type = 9, track_uuid = 11, categories = 22,
-                                         name = 23, flow_ids = 47, terminating_flow_ids = 48;
+inline constexpr protozero::pbf_tag_type annotations = 4, type = 9, track_uuid = 11,
+                                         categories = 22, name = 23, flow_ids = 47,
+                                         terminating_flow_ids = 48;
 inline constexpr std::int32_t slice_begin = 1, slice_end = 2, instant = 3;
 }  // namespace event
 namespace annotation {

@@ -57,8 +57,7 @@ bool is_like_a_token(const std::string& text) {
 std::string what_is_missing(const replay_options& options) {
   constexpr const char* whole =
       "the line `replay:` at the end of a report, or `interlock check`, has all of the command";
-  if (options.binary.empty())
-    return fmt::format("a test binary and a token are wanted: {}", whole);
+  if (options.binary.empty()) return fmt::format("a test binary and a token are wanted: {}", whole);
   if (options.token.empty() && is_like_a_token(options.binary)) {
     return fmt::format("the test binary is wanted before the token {}: {}", options.binary, whole);
   }
@@ -97,7 +96,8 @@ void add_replay_options(CLI::App& verb, replay_options& options) {
       "Examples:\n"
       "  interlock replay ./ring_test 2fusc.ab2c8b6a3 --only ring.drops_nothing\n"
       "  interlock replay ./ring_test 2fusc.ab2c8b6a3 --only ring.drops_nothing --html out.html\n"
-      "  interlock replay ./ring_test 2fusc.ab2c8b6a3 --only 'dma line' --filter ring.wraps --gdb\n");
+      "  interlock replay ./ring_test 2fusc.ab2c8b6a3 --only 'dma line' --filter ring.wraps "
+      "--gdb\n");
 }
 
 int replay(const replay_options& options, termination& signals) {

@@ -42,8 +42,9 @@ int spawn(const test_command& command, const sigset_t& mask, ::pid_t& child) {
   sigaddset(&defaults, SIGPIPE);
   sigaddset(&defaults, SIGXFSZ);
   ::posix_spawnattr_setsigdefault(&attributes, &defaults);
-  const int code = ::posix_spawn(&child, command.words[0].c_str(), &files, &attributes,
-                                 pointers(command.words).data(), pointers(command.environment).data());
+  const int code =
+      ::posix_spawn(&child, command.words[0].c_str(), &files, &attributes,
+                    pointers(command.words).data(), pointers(command.environment).data());
   ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&files);
   return code;

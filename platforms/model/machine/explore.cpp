@@ -2,6 +2,7 @@
 
 /// Exploring: execution after execution, until the search ends, one fails, or the budget is spent.
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,9 +60,10 @@ struct exploration {
   const share& shared;
   std::uint64_t began = begin_time(*shared.of);
   std::uint64_t restarts = 0;
-  std::uint64_t turns = 0;        ///< each has random numbers of its own
-  std::uint64_t told = 0;         ///< executions that the others know of
-  std::uint64_t sampled_for = 0;  ///< the samplers' part of the budget, once they have begun; 0: no limit
+  std::uint64_t turns = 0;  ///< each has random numbers of its own
+  std::uint64_t told = 0;   ///< executions that the others know of
+  std::uint64_t sampled_for =
+      0;  ///< the samplers' part of the budget, once they have begun; 0: no limit
   bool sampling = false;
 
   /// Its time is that of the first process that got here.
@@ -555,7 +557,13 @@ void interlock_machine_explore(const interlock_machine_options* asked, void (*fu
   const std::string wrong = apply_environment(options, name, token, skip);
   choice_tokens replayed;
   std::string why;
-  if (!wrong.empty()) {
+  // Its interceptors would take what the machine has to see.
+  static const bool sanitized = dlsym(RTLD_DEFAULT, "__sanitizer_set_report_path") != nullptr;
+  if (sanitized) {
+    refuse(*result,
+           "the runtime of a sanitizer is linked in: the compile options of interlock::model "
+           "(-fsanitize=thread) are for compiling alone, so compile and link in two steps\n");
+  } else if (!wrong.empty()) {
     refuse(*result, (wrong + '\n').c_str());
   } else if (skip || (shared.process != 0 && !wants_help(shared))) {
     return;

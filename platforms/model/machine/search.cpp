@@ -81,7 +81,8 @@ bool search::prepare() noexcept {
         }
         if (path_.size() <= counted_depths) {
           ++finished_[path_.size() - 1];
-          branches_[path_.size() - 1] += static_cast<std::uint64_t>(std::popcount(n.done & ~n.sleep));
+          branches_[path_.size() - 1] +=
+              static_cast<std::uint64_t>(std::popcount(n.done & ~n.sleep));
         }
         path_.resize_down(path_.size() - 1);
       }
@@ -108,9 +109,9 @@ double search::searched() const noexcept {
   double expected[counted_depths];
   double most = 1;
   for (std::size_t i = depth; i-- > 0;) {
-    const double here = finished_[i] != 0 ? static_cast<double>(branches_[i]) /
-                                                static_cast<double>(finished_[i])
-                                          : 0;
+    const double here = finished_[i] != 0
+                            ? static_cast<double>(branches_[i]) / static_cast<double>(finished_[i])
+                            : 0;
     most = std::max(most, here);
     expected[i] = here != 0 ? here : most;
   }

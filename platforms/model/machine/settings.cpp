@@ -233,12 +233,11 @@ share share_of(unsigned ordinal) {
   constexpr std::size_t size = 4096;
   const char* const told = std::getenv("INTERLOCK_EXPLORE_SHARE");
   char* path = nullptr;
-  const auto process =
-      told != nullptr ? static_cast<unsigned>(std::strtoul(told, &path, 10)) : 0u;
+  const auto process = told != nullptr ? static_cast<unsigned>(std::strtoul(told, &path, 10)) : 0u;
   if (told != nullptr && mapped == nullptr) {
     const int file = *path == ':' ? open(path + 1, O_RDWR | O_CLOEXEC) : -1;
-    void* const memory = file < 0 ? MAP_FAILED
-                                  : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    void* const memory =
+        file < 0 ? MAP_FAILED : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (file >= 0) close(file);
     if (memory == MAP_FAILED) {
       std::fprintf(stderr, "interlock: INTERLOCK_EXPLORE_SHARE: %s: %s\n", told,
@@ -273,8 +272,8 @@ std::string rough_time(double seconds) {
 
 }  // namespace
 
-void progress_line::show(const interlock_machine_result& result, std::size_t depth,
-                         double searched, std::uint64_t now) {
+void progress_line::show(const interlock_machine_result& result, std::size_t depth, double searched,
+                         std::uint64_t now) {
   constexpr std::uint64_t period = 200'000'000;
   if (!wanted_) return;
   if (began_ == 0) began_ = last_ = now;

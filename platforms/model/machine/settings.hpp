@@ -33,8 +33,9 @@ struct shared_exploration {
   std::atomic<std::uint64_t> sampled;     ///< executions of the samplers
   std::atomic<std::uint64_t> executions;  ///< all
   std::atomic<std::uint64_t> depth;
-  std::atomic<std::uint64_t> searched;  ///< millionths of the exhaustive search, estimated; 0: unknown
-  std::atomic<std::uint64_t> ended;     ///< 0: not yet; 1: it has; 2 + n: process n has seen it fail
+  std::atomic<std::uint64_t>
+      searched;                      ///< millionths of the exhaustive search, estimated; 0: unknown
+  std::atomic<std::uint64_t> ended;  ///< 0: not yet; 1: it has; 2 + n: process n has seen it fail
   std::uint64_t reserved[2];
 };
 static_assert(sizeof(shared_exploration) == 64);

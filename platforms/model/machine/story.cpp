@@ -305,8 +305,8 @@ class teller {
         k.what != interlock_machine_rcu_gp_end)
       r.object = names_.of(k.a);
     r.key = is_reader(k.what) ? 1 : k.a;
-    r.what = is_fence(k.what)    ? row::sort::fence
-             : is_reader(k.what) ? row::sort::reader
+    r.what = is_fence(k.what)                           ? row::sort::fence
+             : is_reader(k.what)                        ? row::sort::reader
              : k.what <= interlock_machine_lock_release ? row::sort::lock
                                                         : row::sort::rcu;
     switch (k.what) {
@@ -420,7 +420,8 @@ std::string stable_name(std::uintptr_t address) {
     const process& p = m.processes[i];
     // Stacks grow down: what lies above is the same in each process.
     if (p.stack.owns(address))
-      return std::string{"stack("} + p.name + ')' + at(reinterpret_cast<std::uintptr_t>(p.stack.stack) + flow::stack_size - address);
+      return std::string{"stack("} + p.name + ')' +
+             at(reinterpret_cast<std::uintptr_t>(p.stack.stack) + flow::stack_size - address);
   }
   if (on_host_stack(address)) return std::string{"stack(host)"} + at(address - host_frame);
   return name;

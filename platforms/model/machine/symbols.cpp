@@ -100,10 +100,10 @@ bool starts_with(const std::string& text, std::string_view with) {
 }
 
 bool is_noise(const std::string& function, const std::string& file) {
-  for (const std::string_view head :
-       {"std::", "__gnu_cxx::", "__gthread", "__cxa_", "__cxxabiv1::", "testing::", "interlock_machine_",
-        "__tsan_", "execute_native_thread_routine", "make_fcontext", "model::explore",
-        "interlock::model::explore"})
+  for (const std::string_view head : {"std::", "__gnu_cxx::", "__gthread", "__cxa_",
+                                      "__cxxabiv1::", "testing::", "interlock_machine_", "__tsan_",
+                                      "execute_native_thread_routine", "make_fcontext",
+                                      "model::explore", "interlock::model::explore"})
     if (starts_with(function, head)) return true;
   return starts_with(file, "/usr/") ||
          file.find("/platforms/model/include/") != std::string::npos ||
