@@ -59,5 +59,6 @@ INTERLOCK_EXPLORE_PROGRESS=1 INTERLOCK_EXPLORE=strategy=exhaustive,executions=0,
 total=$(sed -n 's/^\([0-9]*\) executions.*, complete$/\1/p' out)
 tr '\r' '\n' <seen | sed -n "s/.*: \([0-9]*\) executions.* about \([0-9.e-]*\) %.*/\1 \2/p" >estimates
 [ -s estimates ] || skip "the machine is too fast for an estimate: $total executions"
-awk -v total="$total" '{ real = 100 * $1 / total; if ($2 < real / 8 || $2 > 8 * real) { print $0 " of " total; exit 1 } }' estimates >why ||
+awk -v total="$total" '{ real = 100 * $1 / total; if ($2 < real / 4 || $2 > 4 * real) { print $0 " of " total; exit 1 } }
+  NR == 1 { first = $2 } END { if (NR > 3 && $2 < 2 * first) { print "from " first " to " $2; exit 1 } }' estimates >why ||
   fail "an estimate is far off: $(cat why)"

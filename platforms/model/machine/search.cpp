@@ -120,7 +120,8 @@ double search::searched() const noexcept {
   for (std::size_t i = 0; i < depth; ++i) {
     const node& n = path_[i];
     const process_set known = (n.todo | just(n.chosen)) & ~n.sleep;
-    const double count = std::max<double>(std::popcount(known), expected[i]);
+    const double possible = std::popcount((n.enabled & ~n.sleep) | known);
+    const double count = std::max<double>(std::popcount(known), std::min(expected[i], possible));
     done += weight * std::popcount(known & n.done & ~just(n.chosen)) / count;
     weight /= count;
   }
