@@ -107,45 +107,47 @@ std::string why_nothing_ran(const check_options& options, const exploration_run&
 }  // namespace
 
 void add_check_options(CLI::App& verb, check_options& options) {
-  verb.add_option("BINARY", options.binary, "A test binary, linked to interlock::model")
+  verb.add_option("BINARY", options.binary, "A test binary that is linked to interlock::model")
       ->required()
       ->check(CLI::ExistingFile);
-  verb.add_option("ARGUMENT", options.arguments, "What the binary is given, behind --");
-  verb.add_option("--filter", options.filter, "Of its GoogleTest tests: those that match")
+  verb.add_option("ARGUMENT", options.arguments, "Given to the binary; behind --");
+  verb.add_option("--filter", options.filter,
+                  "Only the GoogleTest tests that match, as --gtest_filter")
       ->type_name("PATTERN");
-  verb.add_option(
-          "-j,--jobs", options.jobs,
-          "Processes: each has a test, and those left over help with tests that take long; 1: "
-          "the binary as it is, in one process [all CPUs]")
+  verb.add_option("-j,--jobs", options.jobs,
+                  "Processes at once [all CPUs]; 1: the binary as a whole, once")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
-  verb.add_option("--time", options.time,
-                  "Of each exploration, at most: 10s, 500ms, 2m; 0: no limit")
+  verb.add_option("--time", options.time, "For each exploration: 10s, 500ms, 2m; 0: no limit [10s]")
       ->check(CLI::Validator{check_time, ""})
       ->type_name("TIME");
-  verb.add_option("--executions", options.executions, "Of each exploration, at most; 0: no limit")
+  verb.add_option("--executions", options.executions,
+                  "Of each exploration, at most; 0: no limit [100 000]")
       ->check(CLI::Validator{check_number, ""})
       ->type_name("N");
-  verb.add_option("--strategy", options.strategy, "How executions are chosen")
+  verb.add_option("--strategy", options.strategy, "How executions are chosen [portfolio]")
       ->check(CLI::IsMember({"portfolio", "exhaustive", "enumerate", "random", "pct", "pos"}));
-  verb.add_option("--preemption", options.preemption, "When a CPU goes over to another task")
+  verb.add_option("--preemption", options.preemption, "When a CPU goes over to another task [full]")
       ->check(CLI::IsMember({"none", "voluntary", "full"}));
-  verb.add_option("--granularity", options.granularity, "Are the insides of the library explored")
+  verb.add_option("--granularity", options.granularity,
+                  "Whether the insides of the library are explored too [user: no]")
       ->check(CLI::IsMember({"user", "full"}));
-  verb.add_option("--memory", options.memory, "What a load may see")
+  verb.add_option("--memory", options.memory, "The memory model [sc]")
       ->check(CLI::IsMember({"sc", "tso"}));
-  verb.add_option("--points", options.points, "Where another flow may come in")
+  verb.add_option("--points", options.points, "Where another flow may come in [synchronisation]")
       ->check(CLI::IsMember({"synchronisation", "every_access"}));
-  verb.add_option("--cpus", options.cpus, "CPUs of the machine")
+  verb.add_option("--cpus", options.cpus, "CPUs of the simulated machine [2]")
       ->check(CLI::Range(1, 8))
       ->type_name("N");
-  verb.add_option("--seed", options.seed, "What the samplers draw from")
+  verb.add_option("--seed", options.seed, "Of the samplers' random numbers [1]")
       ->check(CLI::Validator{check_number, ""})
       ->type_name("N");
-  verb.add_option("--steps", options.steps, "Of one execution, at most; 0: 20 000")
+  verb.add_option("--steps", options.steps,
+                  "Of one execution; one that takes more fails; 0: as if not given [20 000]")
       ->check(CLI::Validator{check_number, ""})
       ->type_name("N");
-  verb.add_option("--pct-depth", options.pct_depth, "Bugs of this depth are looked for by pct")
+  verb.add_option("--pct-depth", options.pct_depth,
+                  "pct looks for bugs that need so many orderings [3]")
       ->check(CLI::Range(1, 16))
       ->type_name("N");
   verb.add_option("--junit", options.junit, "Write the results as JUnit XML")->type_name("FILE");
@@ -154,9 +156,13 @@ void add_check_options(CLI::App& verb, check_options& options) {
   verb.add_option("--trace", options.trace,
                   "Write the first failure as a trace for https://ui.perfetto.dev")
       ->type_name("FILE");
-  verb.add_flag("--verbose", options.verbose, "Show what the binary writes: reports of failures");
+  verb.add_flag("--verbose", options.verbose,
+                "Show what the binary writes, so also the steps of each failure");
   verb.footer(
-      "Time, executions and the like go before what the tests ask for. More: docs/model.md.\n"
+      "What is given goes before what a test asks for; [in brackets]: where neither says "
+      "anything.\n"
+      "A failure is listed with the line that replays it, which shows its steps.\n"
+      "A tutorial: docs/model.md.\n"
       "Exit status: 0 if all passed, 1 if not, 2 if nothing could be run as asked.\n"
       "Examples:\n"
       "  interlock check build/tests/model_explore\n"

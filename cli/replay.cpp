@@ -78,19 +78,22 @@ bool names_a_test(const std::string& filter) {
 void add_replay_options(CLI::App& verb, replay_options& options) {
   // Both are wanted: `replay` says so itself, with the way out.
   verb.add_option("BINARY", options.binary, "The test binary in which it failed");
-  verb.add_option("TOKEN", options.token, "As the failure named it");
-  verb.add_option("ARGUMENT", options.arguments, "What the binary is given, behind --");
-  verb.add_option("--only", options.only, "The exploration: the others are not run")
+  verb.add_option("TOKEN", options.token,
+                  "Which execution: as its failure was listed, 2fusc.ab2c8b6a3 or the like");
+  verb.add_option("ARGUMENT", options.arguments, "Given to the binary; behind --");
+  verb.add_option("--only", options.only, "The exploration; without it each gets the token")
       ->type_name("NAME");
-  verb.add_option("--filter", options.filter, "Of its GoogleTest tests: those that match")
+  verb.add_option("--filter", options.filter,
+                  "Only the GoogleTest tests that match [the test that --only names]")
       ->type_name("PATTERN");
   verb.add_option("--html", options.html, "Write the execution as a page to step through")
       ->type_name("FILE");
   verb.add_option("--trace", options.trace,
                   "Write the execution as a trace for https://ui.perfetto.dev")
       ->type_name("FILE");
-  verb.add_flag("--gdb", options.gdb, "In gdb, which stops where it fails");
+  verb.add_flag("--gdb", options.gdb, "Run it in gdb, which stops where it fails");
   verb.footer(
+      "`interlock check` and the last line of each report give the whole command.\n"
       "Exit status: 1 if the execution fails, as it should; 0 if it passes; 2 if it could not be "
       "run.\n"
       "Examples:\n"
