@@ -214,7 +214,8 @@ class scheduler {
   /// A binary that is not of GoogleTest has none, and is run as a whole.
   maybe_failure list_tests() {
     const std::string log = scratch_.path() + "/list.log";
-    test_command command{words(run_.filter, true), environment(""), scratch_.path() + "/list.out"};
+    test_command command{words(run_.filter, true), environment(""), scratch_.path() + "/list.out",
+                         true};
     command.environment.emplace_back("INTERLOCK_EXPLORE_LIST=1");
     command.environment.push_back("INTERLOCK_EXPLORE_LOG=" + log);
     if (const int code = processes_.start(command, 0); code != 0) return cannot_run(code);
@@ -240,7 +241,7 @@ class scheduler {
     std::string explore = run_.explore;
     if (!u.test.empty()) explore += (explore.empty() ? "test=" : ",test=") + u.test;
     test_command command{words(u.test.empty() ? run_.filter : u.test, false), environment(explore),
-                         ""};
+                         "", false};
     command.environment.push_back("INTERLOCK_EXPLORE_LOG=" + u.file(number, "log"));
     if (!run_.html.empty())
       command.environment.push_back("INTERLOCK_EXPLORE_HTML=" + u.file(number, "html"));
@@ -248,7 +249,7 @@ class scheduler {
       command.environment.push_back("INTERLOCK_EXPLORE_STEPS=" + u.file(number, "steps"));
     if (shares_) {
       if (u.page == nullptr) u.page = std::make_unique<shared_file>(u.path + ".share");
-      if (!u.page->good()) return errno;
+      if (!u.page->good()) return errno != 0 ? errno : EIO;
       command.environment.push_back(
           fmt::format("INTERLOCK_EXPLORE_SHARE={}:{}.share", number, u.path));
     }
@@ -263,7 +264,7 @@ class scheduler {
     u.processes.push_back({ids_.size()});
     ids_.push_back({index, number});
     u.at = unit::phase::runs;
-    u.help_at = steady::now() + u.help_again;
+    if (number == 0) u.help_at = steady::now() + u.help_again;
     return 0;
   }
 
@@ -330,9 +331,12 @@ class scheduler {
         processes_.kill(u.processes[k].id);
       }
     } else if (u.at == unit::phase::runs) {
-      // It found nothing to do, as yet.
-      u.help_again *= 2;
-      u.help_at = steady::now() + u.help_again;
+      // It found nothing to do, as yet; nor will those that were started with it.
+      const steady::time_point now = steady::now();
+      if (u.help_at <= now) {
+        u.help_again *= 2;
+        u.help_at = now + u.help_again;
+      }
     }
     if (u.at == unit::phase::ends && u.running() == 0) finish(u);
   }

@@ -33,6 +33,9 @@ int spawn(const test_command& command, const sigset_t& mask, ::pid_t& child) {
     ::posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, command.output.c_str(),
                                        O_WRONLY | O_CREAT | O_TRUNC, 0600);
   }
+  if (command.quiet) {
+    ::posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  }
   ::posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);

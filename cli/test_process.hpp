@@ -38,6 +38,7 @@ struct test_command {
   std::vector<std::string> words;        ///< the first is a path
   std::vector<std::string> environment;  ///< all of it
   std::string output;                    ///< the file of its standard output; empty: ours
+  bool quiet = false;                    ///< its standard error is nobody's
 };
 
 /// At a signal to us, and when it is destroyed, all of them are ended.

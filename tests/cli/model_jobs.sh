@@ -47,6 +47,7 @@ for jobs in 1 3; do
   grep -q '^exploration 1  *passed ' out || fail "-j $jobs: no row for the first"
   grep -q '^exploration 2  *FAILED ' out || fail "-j $jobs: no row for the second"
   grep -q '^2 explorations, 1 failed$' out || fail "-j $jobs: $(tail -n 1 out)"
+  [ ! -s err ] || fail "-j $jobs: it was asked for what it does not know: $(cat err)"
 done
 left_behind
 
@@ -60,7 +61,7 @@ token=$(sed -n 's/^  interlock replay [^ ]* \([^ ]*\) --only.*/\1/p' out)
 expect_status 1 replay "$program" "$token" --only counter.fails_far_from_its_first_execution
 left_behind
 
-# The processes of one that runs: `wait_for <n>` leaves their numbers in $children.
+# The processes that are at the long test: `wait_for <n>` leaves their numbers in $children.
 start() {
   # A shell without job control starts background jobs with SIGINT ignored, which the tool respects.
   # shellcheck disable=SC2086
@@ -69,7 +70,7 @@ start() {
 }
 wait_for() {
   for _ in $(seq 300); do
-    children=$(pgrep -P $check model_program || :)
+    children=$(pgrep -P $check -f 'gtest_filter=counter.takes_long$' || :)
     [ "$(echo "$children" | wc -w)" != "$1" ] || return 0
     kill -0 $check 2>/dev/null || break
     sleep 0.1
