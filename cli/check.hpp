@@ -19,7 +19,8 @@ struct check_options {
   std::string filter;
   std::string time, strategy, preemption, granularity, memory, points;
   std::optional<std::uint64_t> executions, seed, steps, cpus, pct_depth;
-  std::string junit;
+  std::string junit, html, trace;
+  unsigned jobs = 0;  ///< 0: a process for each CPU
   bool verbose = false;
 };
 /// Lifetime: `options` outlives the parsing.

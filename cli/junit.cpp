@@ -27,12 +27,12 @@ void add_failure(pugi::xml_node& test, const std::string& message, const std::st
 
 }  // namespace
 
-maybe_failure write_junit(const std::string& path, const std::string& binary,
+maybe_failure write_junit(const std::string& path, const exploration_run& run,
                           const exploration_outcome& outcome) {
   pugi::xml_document document;
   pugi::xml_node all = document.append_child("testsuites");
   pugi::xml_node suite = all.append_child("testsuite");
-  suite.append_attribute("name") = binary.substr(binary.rfind('/') + 1).c_str();
+  suite.append_attribute("name") = run.binary.substr(run.binary.rfind('/') + 1).c_str();
   std::size_t failures = 0;
   double seconds = 0;
   for (const exploration_result& r : outcome.results) {
@@ -40,19 +40,14 @@ maybe_failure write_junit(const std::string& path, const std::string& binary,
     seconds += r.seconds;
     if (r.passed) continue;
     ++failures;
-    add_failure(test, r.failure,
-                fmt::format("interlock replay {} {} --only '{}'", binary, r.token, r.name));
+    add_failure(test, r.failure, r.token.empty() ? "" : replay_command(run, r));
   }
-  const bool ended_badly = outcome.signal != 0 || (outcome.exit_status != 0 && failures == 0);
-  if (ended_badly) {
-    pugi::xml_node test = add_case(suite, "program", 0);
-    add_failure(test,
-                outcome.signal != 0 ? fmt::format("ended by signal {}", outcome.signal)
-                                    : fmt::format("exit status {}", outcome.exit_status),
-                binary);
+  for (const bad_end& end : outcome.bad_ends) {
+    pugi::xml_node test = add_case(suite, end.test.empty() ? "program" : end.test, 0);
+    add_failure(test, describe_end(end), run.binary);
     ++failures;
   }
-  suite.append_attribute("tests") = outcome.results.size() + (ended_badly ? 1 : 0);
+  suite.append_attribute("tests") = outcome.results.size() + outcome.bad_ends.size();
   suite.append_attribute("failures") = failures;
   suite.append_attribute("time") = fmt::format("{:.6f}", seconds).c_str();
   errno = 0;

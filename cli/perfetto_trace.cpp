@@ -12,37 +12,13 @@
 #include <protozero/pbf_writer.hpp>
 #include <utility>
 
+#include "perfetto_fields.hpp"
+
 namespace interlock::cli {
 
 namespace {
 
-// Field numbers of perfetto's protos/perfetto/trace: trace.proto, trace_packet.proto, and, in
-// track_event/, track_descriptor.proto, process_descriptor.proto, track_event.proto and
-// debug_annotation.proto.
-namespace trace {
-constexpr protozero::pbf_tag_type packet = 1;
-}
-namespace packet {
-constexpr protozero::pbf_tag_type timestamp = 8, sequence_id = 10, track_event = 11,
-                                  sequence_flags = 13, track_descriptor = 60;
-constexpr std::uint32_t incremental_state_cleared = 1;
-}  // namespace packet
-namespace descriptor {
-constexpr protozero::pbf_tag_type uuid = 1, name = 2, process = 3, parent_uuid = 5,
-                                  child_ordering = 11, sibling_order_rank = 12;
-constexpr std::int32_t explicit_order = 3;
-}  // namespace descriptor
-namespace process {
-constexpr protozero::pbf_tag_type pid = 1, name = 6;
-}
-namespace event {
-constexpr protozero::pbf_tag_type annotations = 4, type = 9, track_uuid = 11, categories = 22,
-                                  name = 23, flow_ids = 47, terminating_flow_ids = 48;
-constexpr std::int32_t slice_begin = 1, slice_end = 2;
-}  // namespace event
-namespace annotation {
-constexpr protozero::pbf_tag_type int_value = 4, name = 10;
-}
+using namespace perfetto;
 
 constexpr std::uint32_t sequence = 1;
 constexpr std::uint64_t process_uuid = 1;
@@ -203,7 +179,10 @@ std::string writer::write() {
 }  // namespace
 
 maybe_failure write_perfetto_trace(const run_record& record, const std::string& path) {
-  const std::string bytes = writer{record}.write();
+  return write_trace_file(writer{record}.write(), path);
+}
+
+maybe_failure write_trace_file(const std::string& bytes, const std::string& path) {
   std::FILE* const file = std::fopen(path.c_str(), "wbe");
   bool written = file != nullptr;
   if (written) written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();

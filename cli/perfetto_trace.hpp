@@ -14,4 +14,7 @@ namespace interlock::cli {
 
 [[nodiscard]] maybe_failure write_perfetto_trace(const run_record& record, const std::string& path);
 
+/// A trace that is complete, into its file.
+[[nodiscard]] maybe_failure write_trace_file(const std::string& bytes, const std::string& path);
+
 }  // namespace interlock::cli

@@ -18,6 +18,7 @@ struct replay_options {
   std::string only;
   std::string filter;
   std::string html;
+  std::string trace;
   bool gdb = false;
   std::vector<std::string> arguments;
 };

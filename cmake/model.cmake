@@ -8,14 +8,23 @@ set(interlock_model_dir ${PROJECT_SOURCE_DIR}/platforms/model)
 
 # Compiled with, never linked with: the runtime behind the callbacks is the machine. memcpy and its kin stay calls, which the
 # machine sees; clang sees neither the first of two accesses to an address in one block nor wide vectors without being told.
-set(interlock_model_options
-    -fsanitize=thread -fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset
-    -fno-omit-frame-pointer -g
-    "$<$<CXX_COMPILER_ID:GNU>:--param=tsan-distinguish-volatile=1;-Wno-tsan>"
-    "$<$<CXX_COMPILER_ID:Clang>:SHELL:-mllvm -tsan-distinguish-volatile=1>"
-    "$<$<CXX_COMPILER_ID:Clang>:SHELL:-mllvm -tsan-instrument-read-before-write=1>"
-    "$<$<CXX_COMPILER_ID:Clang>:-mno-avx;-fno-vectorize;-fno-slp-vectorize>"
-    -DINTERLOCK_TOOL_SEES_FENCES)
+# gcc makes one of calls that do not return (abort), so that a failure would be told at another's line.
+set(options_all -fsanitize=thread -fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset -fno-omit-frame-pointer -g
+                -DINTERLOCK_TOOL_SEES_FENCES)
+set(options_GNU --param=tsan-distinguish-volatile=1 -Wno-tsan -fno-crossjumping -fno-tree-tail-merge)
+set(options_Clang "SHELL:-mllvm -tsan-distinguish-volatile=1" "SHELL:-mllvm -tsan-instrument-read-before-write=1"
+                  -fno-vectorize -fno-slp-vectorize)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64|i[3-6]86)$") # elsewhere the option is an error
+  list(APPEND options_Clang -mno-avx)
+endif()
+set(interlock_model_options ${options_all})
+foreach(compiler IN ITEMS GNU Clang)
+  foreach(option IN LISTS options_${compiler})
+    list(APPEND interlock_model_options "$<$<CXX_COMPILER_ID:${compiler}>:${option}>")
+  endforeach()
+endforeach()
+# For pkg-config.
+set(interlock_model_own_options ${options_all} ${options_${CMAKE_CXX_COMPILER_ID}} PARENT_SCOPE)
 
 # --- the machine ---
 
@@ -29,7 +38,8 @@ target_include_directories(interlock_machine PRIVATE ${interlock_model_dir}/incl
                                                      ${interlock_model_dir}/machine)
 target_compile_options(interlock_machine PRIVATE -O2 -fno-omit-frame-pointer
                                                  $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
-set_target_properties(interlock_machine PROPERTIES CXX_VISIBILITY_PRESET hidden
+set_target_properties(interlock_machine PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${interlock_soversion}
+                                                   CXX_VISIBILITY_PRESET hidden
                                                    VISIBILITY_INLINES_HIDDEN ON
                                                    LINK_DEPENDS ${machine_exports}
                                                    EXPORT_NAME machine)

@@ -184,6 +184,7 @@ dma_fence::dma_fence(const dma_fence_ops& table, std::uint64_t context_, std::ui
     flags.store_relaxed(flags.load_relaxed() | flag::detach_ops);
   }
   platform::event::fence_init(this, context_, seqno_);
+  if (table.signaled != nullptr) platform::event::fence_polled(this);
 }
 
 bool dma_fence::signal() noexcept {

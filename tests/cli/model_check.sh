@@ -6,7 +6,7 @@
 program=${INTERLOCK_MODEL_PROGRAM-}
 [ -x "$program" ] || skip 'built without the model'
 
-expect_status 1 check "$program" --filter '-interrupt.*:locks.*:barrier.*' --junit out.xml
+expect_status 1 check "$program" --filter 'counter.is*:counter.loses*:table.*' --junit out.xml
 grep -q '^counter.is_atomic  *passed .* yes ' out || fail 'the table has no row of what passed'
 grep -q '^counter.loses_an_update  *FAILED ' out || fail 'the table has no row of what failed'
 grep -q '^  BUG: expectation failed at ' out || fail 'the first line of the failure is missing'
@@ -32,14 +32,11 @@ expect_status 0 check "$program" --filter barrier.is_missing
 expect_status 1 check "$program" --filter barrier.is_missing --memory tso
 grep -q '^  BUG: abort() was called' out || fail '--memory tso finds no missing barrier'
 
-expect_status 1 check "$program" --filter nothing.matches
-expect_error 'ran no exploration'
-expect_status 2 check "$program" --time soon
-expect_error "INTERLOCK_EXPLORE: time: 'soon' is not a time"
-expect_status 2 check "$program" --strategy luck
-expect_error strategy
-expect_status 2 check no-such-binary
-expect_error no-such-binary
 expect_status 1 check "$program" --filter counter.is_atomic --junit /no/such/folder/out.xml
 expect_error "cannot write '/no/such/folder/out.xml'"
-expect_status 1 check /bin/false
+
+# The first line of a race is the same in each process: the memory is named, not numbered.
+for _ in 1 2 3; do
+  expect_status 1 check "$program" --filter 'table.*'
+  grep -qx '  BUG: data-race: write of 4 bytes at table by writer on cpu 1, read by main on cpu 0 before it' out || fail "the race is told as: $(grep data-race out)"
+done

@@ -26,11 +26,13 @@ grep -q '^BUG: deadlock' out || fail 'no deadlock'
 grep -q 'waits for the lock second' out || fail 'what is waited for is not named'
 grep -q 'holds first, since program.cpp:' out || fail 'what is held is not named'
 
-if command -v gdb >/dev/null && [ -z "${INTERLOCK_LAUNCHER-}" ]; then
-  status=0
-  interlock replay "$program" "$token" --only counter.loses_an_update --gdb </dev/null >out 2>err || status=$?
-  grep -q '^Breakpoint 1, ' out || fail "gdb does not stop where it fails (exit status $status)"
-fi
+# A name with a dot need not be a test's.
+expect_status 1 check "$program" --filter 'named.*'
+token=$(sed -n "s/^  interlock replay [^ ]* \\([^ ]*\\) --only 'ring.v2'.*/\\1/p" out)
+expect_status 1 replay "$program" "$token" --only ring.v2
+grep -q '^ring.v2: BUG: abort() was called$' out || fail 'a name with a dot is taken for that of a test'
+grep -q '^   operator() (program.cpp:[0-9]*)$' out || fail 'it is not told where it stands'
+grep -A1 '^   operator() (program.cpp:' out | grep -q '> std::abort();' || fail 'the innermost line is not that of the call'
 
 expect_status 0 replay "$program" 2fusc.a --only counter.is_atomic
 grep -q 'passed' out || fail 'what does not fail is not said to pass'

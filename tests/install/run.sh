@@ -124,6 +124,53 @@ case $1 in
   model)
     build_consumer "$here/model" model -DCMAKE_PREFIX_PATH="$prefix"
     readelf -sW "$work/model/consumer" | grep -q '__tsan_' || fail 'users of interlock::model are not instrumented'
+    soversion=${VERSION%%.*}
+    [ "$soversion" != 0 ] || soversion=${VERSION%.*}
+    readelf -dW "$prefix/$LIBDIR/libinterlock_machine.so" | grep -q "SONAME.*\[libinterlock_machine.so.$soversion\]" ||
+      fail "the machine's SONAME is wrong"
+    use_pkg_config
+    fresh "$work/model_pkg_config"
+    # In two steps: the option that instruments would bring a runtime of its own to a link.
+    # shellcheck disable=SC2046 # words on purpose
+    "$CXX" -std=c++20 -Wall -Wextra -Werror -c -o "$work/model_pkg_config/consumer.o" "$here/model/consumer.cpp" \
+      $(pkg-config --cflags interlock-model)
+    # shellcheck disable=SC2046
+    "$CXX" -o "$work/model_pkg_config/consumer" "$work/model_pkg_config/consumer.o" $(pkg-config --libs interlock-model)
+    said=$(LD_LIBRARY_PATH=$prefix/$LIBDIR "$work/model_pkg_config/consumer") || fail "by pkg-config: status $?"
+    [ "$said" = "$VERSION" ] || fail "by pkg-config: the consumer said '$said', not '$VERSION'"
+    readelf -sW "$work/model_pkg_config/consumer" | grep -q '__tsan_' || fail 'by pkg-config users are not instrumented'
+    # In one step: that is told.
+    # shellcheck disable=SC2046
+    if "$CXX" -std=c++20 -o "$work/model_pkg_config/both" "$here/model/consumer.cpp" $(pkg-config --cflags --libs interlock-model) 2>"$work/log"; then
+      LD_LIBRARY_PATH=$prefix/$LIBDIR timeout 60 "$work/model_pkg_config/both" >"$work/log" 2>&1 && fail 'two runtimes go together'
+      grep -q 'compile and link in two steps' "$work/log" || fail "a second runtime is not told: $(cat "$work/log")"
+    fi
+    ;;
+
+  model_option)
+    # The model platform is a demand with ON, a wish with AUTO. Boost is taken for absent.
+    for choice in ON AUTO; do
+      fresh "$work/model_option"
+      status=0
+      "$CMAKE" -S "$SOURCE" -B "$work/model_option" -G Ninja -DCMAKE_C_COMPILER="$CC" -DCMAKE_CXX_COMPILER="$CXX" \
+        -DINTERLOCK_MODEL=$choice -DINTERLOCK_BOOST_CONTEXT=OFF \
+        -DINTERLOCK_CLI=OFF -DINTERLOCK_TESTS=OFF -DINTERLOCK_EXAMPLES=OFF >"$work/log" 2>&1 || status=$?
+      tr -s ' \n' ' ' <"$work/log" >"$work/said"
+      case $choice in
+        ON)
+          [ "$status" != 0 ] || fail 'INTERLOCK_MODEL=ON without Boost is no error'
+          grep -q 'INTERLOCK_MODEL is ON, but the model platform can not be built: it needs Boost.Context and libdw (Debian: libboost-context-dev libdw-dev)' "$work/said" ||
+            fail "$(cat "$work/log")"
+          ;;
+        AUTO)
+          [ "$status" = 0 ] || fail "$(cat "$work/log")"
+          grep -q 'The model platform is left out: it needs Boost.Context' "$work/said" || fail 'it is left out without a word'
+          ;;
+      esac
+    done
+    status=0
+    "$CMAKE" -S "$SOURCE" -B "$work/model_option" -DINTERLOCK_MODEL=ON -DINTERLOCK_SANITIZE=address >"$work/log" 2>&1 || status=$?
+    [ "$status" != 0 ] || fail 'INTERLOCK_MODEL=ON with a sanitizer is no error'
     ;;
 
   tool)
@@ -133,6 +180,7 @@ case $1 in
 
   subproject)
     build_consumer "$here/subproject" subproject -DINTERLOCK_SOURCE="$SOURCE"
+    [ ! -e "$work/subproject/interlock/src/libinterlock_model.a" ] || fail 'a subproject builds the model unasked'
     # The other choice is the parent's to make too; that it configures is enough here.
     fresh "$work/subproject_shared"
     "$CMAKE" -S "$here/subproject" -B "$work/subproject_shared" -G Ninja -DCMAKE_C_COMPILER="$CC" \

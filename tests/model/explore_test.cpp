@@ -10,6 +10,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -309,6 +310,64 @@ TEST(explore, what_follows_a_wake_is_no_part_of_it) {
     });
     EXPECT_TRUE(says(r, "BUG: abort()")) << "x == " << bad << '\n' << r;
   }
+}
+
+int table[4];
+
+/// The first line of the race of two tasks on it.
+template <class Where>
+std::string race_on(Where&& where) {
+  const auto r = model::explore([&] {
+    int on_stack[2] = {};
+    const auto on_heap = std::make_unique<int[]>(8);
+    int* const at = where(on_stack, on_heap.get());
+    std::thread other{[=] { *at = 1; }};
+    *at = 2;
+    other.join();
+  });
+  return r.text().substr(0, r.text().find('\n'));
+}
+
+TEST(explore, the_memory_of_a_race_is_named_alike_in_each_process) {
+  const auto names = [](const std::string& line, const char* text) {
+    return line.find(std::string{" of 4 bytes at "} + text) != std::string::npos;
+  };
+  int of_host[2] = {};
+  std::string line = race_on([](int*, int*) { return &table[2]; });
+  EXPECT_TRUE(names(line, "table+8 by ")) << line;
+  line = race_on([](int*, int* on_heap) { return on_heap + 1; });
+  EXPECT_TRUE(names(line, "heap+0x")) << line;
+  line = race_on([](int* on_stack, int*) { return on_stack; });
+  EXPECT_TRUE(names(line, "stack(main)+0x")) << line;
+  line = race_on([&](int*, int*) { return of_host; });
+  EXPECT_TRUE(names(line, "stack(host)+0x")) << line;
+}
+
+/// "file:line" of a stack's innermost function.
+std::string innermost(const model::report& r) {
+  const std::size_t by = r.text().find("\nby main on cpu 0:\n");
+  const std::size_t open = r.text().find('(', r.text().find("\n   ", by + 1));
+  // The name may end in () itself.
+  const std::size_t from = r.text().find(".cpp:", open);
+  return by == std::string::npos ? ""
+                                 : r.text().substr(from + 5, r.text().find(')', from) - from - 5);
+}
+
+TEST(explore, the_stack_of_a_failure_begins_where_it_stands) {
+  // Each in one line, and the line before tells its number: what an execution writes is undone.
+  int line = __LINE__ + 1;
+  auto r = model::explore([] { std::abort(); });
+  EXPECT_EQ(innermost(r), std::to_string(line)) << r;
+  {
+    const model::expectations here;
+    line = __LINE__ + 1;
+    r = model::explore([] { EXPECT_EQ(table[0], 1); });
+  }
+  EXPECT_EQ(innermost(r), std::to_string(line)) << r;
+  int* volatile nowhere = nullptr;
+  line = __LINE__ + 1;
+  r = model::explore([&] { *nowhere = 1; });
+  EXPECT_EQ(innermost(r), std::to_string(line)) << r;
 }
 
 }  // namespace

@@ -65,7 +65,7 @@ struct options {
   std::uint64_t seed = 1;
   std::uint64_t executions = 100'000;                        ///< at most; 0: no limit
   std::chrono::nanoseconds time = std::chrono::seconds{10};  ///< at most; 0: no limit
-  std::uint64_t steps = 20'000;  ///< of one execution; more is a failure
+  std::uint64_t steps = 20'000;  ///< of one execution; more is a failure; 0: 20 000
   const char* replay = nullptr;  ///< the token of a failure: that execution alone
   /// In reports. Null: the test's (interlock/model/gtest.hpp), else a number.
   const char* name = nullptr;

@@ -132,6 +132,7 @@ void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, 
     case interlock_machine_signalling_begin: m.rules.signalling_begins(); break;
     case interlock_machine_signalling_end: m.rules.signalling_ends(); break;
     case interlock_machine_fence_init: m.rules.fence_made(a, b, c); break;
+    case interlock_machine_fence_polled: m.rules.fence_polled(a); break;
     case interlock_machine_fence_signaled: m.rules.fence_signaled(a); break;
     case interlock_machine_fence_wait_start: m.rules.fence_waited(a, true, CALLER); break;
     case interlock_machine_fence_wait_end: m.rules.fence_waited(a, false, CALLER); break;

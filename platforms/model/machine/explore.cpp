@@ -2,6 +2,7 @@
 
 /// Exploring: execution after execution, until the search ends, one fails, or the budget is spent.
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,28 +57,73 @@ struct exploration {
   interlock_machine_result& result;
   search& strategy;
   progress_line& progress;
-  std::uint64_t began = wall_clock();
+  const share& shared;
+  std::uint64_t began = begin_time(*shared.of);
   std::uint64_t restarts = 0;
   std::uint64_t turns = 0;  ///< each has random numbers of its own
+  std::uint64_t told = 0;   ///< executions that the others know of
+  std::uint64_t sampled_for =
+      0;  ///< the samplers' part of the budget, once they have begun; 0: no limit
+  bool sampling = false;
 
+  /// Its time is that of the first process that got here.
+  static std::uint64_t begin_time(shared_exploration& of) noexcept {
+    std::uint64_t began = 0;
+    const std::uint64_t now = wall_clock();
+    return of.began.compare_exchange_strong(began, now) ? now : began;
+  }
+
+  /// The others may be at it as well: their samples count.
   [[nodiscard]] bool spent() const noexcept {
-    if (options.executions != 0 && result.executions >= options.executions) return true;
+    const std::uint64_t mine = result.executions - told;
+    if (shared.of->ended.load(std::memory_order_relaxed) != 0) return true;
+    if (!sampling && options.executions != 0 && result.executions >= options.executions)
+      return true;
+    if (sampling && sampled_for != 0 &&
+        shared.of->sampled.load(std::memory_order_relaxed) + mine >= sampled_for)
+      return true;
     if (options.nanoseconds == 0 || result.executions % clock_every != 0) return false;
     return wall_clock() - began >= options.nanoseconds;
   }
 
-  void run_one() {
+  /// The samplers may run as many executions, they and those of other processes together.
+  void begin_sampling(std::uint64_t limit) noexcept {
+    tell_others();
+    sampled_for = limit;
+    sampling = true;
+  }
+
+  void tell_others() noexcept {
+    const std::uint64_t fresh = result.executions - told;
+    told = result.executions;
+    shared.of->executions.fetch_add(fresh, std::memory_order_relaxed);
+    if (sampling) shared.of->sampled.fetch_add(fresh, std::memory_order_relaxed);
+    if (shared.process != 0) return;
+    shared.of->depth.store(strategy.choices.size(), std::memory_order_relaxed);
+    shared.of->searched.store(static_cast<std::uint64_t>(strategy.searched() * 1e6),
+                              std::memory_order_relaxed);
+  }
+
+  void run_function() {
     m.run(function, argument);
     if (m.failed == failure_kind::none && m.console_size != 0) m.failed = failure_kind::report;
+    if (m.failed != failure_kind::none) name_addresses();
+  }
+
+  void run_one() {
+    run_function();
     ++result.executions;
     result.steps += m.steps;
-    if (result.executions % progress_every == 0)
-      progress.show(result, strategy.choices.size(), wall_clock());
+    if (result.executions % progress_every != 0) return;
+    tell_others();
+    progress.show(result, strategy.choices.size(), strategy.searched(), wall_clock());
   }
 
   /// Runs executions of one method. False: one has failed.
   bool run(method how, std::uint64_t limit) {
-    strategy.begin(how, options.seed + turns++, options.pct_depth);
+    constexpr unsigned far = 32;  // from what another process draws
+    const std::uint64_t seed = options.seed + (std::uint64_t{shared.process} << far) + turns++;
+    strategy.begin(how, seed, options.pct_depth);
     m.notes_spins = how == method::exhaustive || how == method::enumerate;
     m.spins.clear();
     m.spin_choices.clear();
@@ -159,8 +205,7 @@ struct exploration {
   void run_again(const choice_list& list) {
     strategy.replay(list.data(), list.size());
     (void)strategy.prepare();
-    m.run(function, argument);
-    if (m.failed == failure_kind::none && m.console_size != 0) m.failed = failure_kind::report;
+    run_function();
   }
   [[nodiscard]] choice_list last_choices() const {
     return {strategy.choices.begin(), strategy.choices.end()};
@@ -268,6 +313,7 @@ struct exploration {
         copy("interlock replay " + program_path() + ' ' + token + " --only '" + name + "'");
     result.text = copy(text);
     write_page(name, token, text);
+    write_steps(name, token, text);
     m.watched_ordinal = 0;
     m.roll_back();
   }
@@ -425,9 +471,14 @@ void refuse(interlock_machine_result& result, const char* why) {
 
 namespace {
 
+/// The first process is at it. Before that its time has not begun.
+bool wants_help(const share& shared) noexcept {
+  return shared.of != nullptr && shared.of->began.load() != 0 && shared.of->ended.load() == 0;
+}
+
 /// Runs all of it. Pre: the options are good.
 void explore(const interlock_machine_options& options, const choice_tokens& replayed,
-             const std::string& name, void (*function)(void*), void* argument,
+             const std::string& name, const share& shared, void (*function)(void*), void* argument,
              interlock_machine_result& result) {
   static search strategy;
   m.strategy = &strategy;
@@ -447,7 +498,8 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
   __libc_single_threaded = 0;
   const crash_handlers handlers;
   progress_line progress{name};
-  exploration e{options, function, argument, result, strategy, progress};
+  exploration e{options, function, argument, result, strategy, progress, shared};
+  const bool helps = shared.process != 0;
   bool passed = true;
   if (options.replay != nullptr) {
     // It had a limit of its own.
@@ -461,27 +513,50 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
     if (passed) std::fputs(replayed.note.c_str(), stderr);
   } else {
     switch (options.strategy) {
-      case 1: passed = e.run(method::exhaustive, 0); break;
-      case 2: passed = e.run(method::enumerate, 0); break;
-      case 3: passed = e.run(method::random, 0); break;
-      case 4: passed = e.run(method::pct, 0); break;
-      case 5: passed = e.run(method::pos, 0); break;
+      case 1:
+        if (!helps) passed = e.run(method::exhaustive, 0);
+        break;
+      case 2:
+        if (!helps) passed = e.run(method::enumerate, 0);
+        break;
+      case 3:
+      case 4:
+      case 5: {
+        constexpr method samplers[] = {method::random, method::pct, method::pos};
+        e.begin_sampling(options.executions);
+        if (!helps || !e.spent()) passed = e.run(samplers[options.strategy - 3], 0);
+        break;
+      }
       default: {
         // The portfolio: all of it if that ends soon, then the samplers in turn.
         constexpr std::uint64_t most = 20'000;
         const std::uint64_t half = options.executions / 2;  // the rest is the samplers'
         const std::uint64_t first = half != 0 && half < most ? half : most;
         constexpr std::uint64_t turn = 1'000;
-        passed = e.run(method::exhaustive, first);
+        if (!helps) passed = e.run(method::exhaustive, first);
+        if (!passed || result.complete) break;
+        if (options.executions != 0 && options.executions <= first) break;
+        e.begin_sampling(options.executions != 0 ? options.executions - first : 0);
         constexpr method samplers[] = {method::pct, method::pos, method::random};
-        for (unsigned i = 0; passed && !result.complete && !e.spent(); ++i)
+        for (unsigned i = shared.process; passed && !e.spent(); ++i)
           passed = e.run(samplers[i % 3], turn);
         break;
       }
     }
   }
   progress.erase();
-  if (!passed) e.report_failure(name, replayed.note);
+  e.tell_others();
+  // Of several processes that see it fail one tells. Those that help do not end it for the others otherwise.
+  std::uint64_t ended = 0;
+  if (!passed) {
+    if (shared.of->ended.compare_exchange_strong(ended, 2 + shared.process)) {
+      e.report_failure(name, replayed.note);
+    } else {
+      m.roll_back();
+    }
+  } else if (!helps) {
+    (void)shared.of->ended.compare_exchange_strong(ended, 1);
+  }
   __libc_single_threaded = single_threaded;
   result.nanoseconds = wall_clock() - e.began;
 }
@@ -495,16 +570,26 @@ void interlock_machine_explore(const interlock_machine_options* asked, void (*fu
     std::fprintf(stderr, "interlock: model::explore inside of model::explore\n");
     std::abort();
   }
+  host_stack_begins(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
+  static unsigned explorations = 0;
   interlock_machine_options options = *asked;
   const std::string name = name_of_exploration(options);
+  end_if_only_listed(name);
+  const share shared = share_of(explorations++);
   std::string token;
   bool skip = false;
   const std::string wrong = apply_environment(options, name, token, skip);
   choice_tokens replayed;
   std::string why;
-  if (!wrong.empty()) {
+  // Its interceptors would take what the machine has to see.
+  static const bool sanitized = dlsym(RTLD_DEFAULT, "__sanitizer_set_report_path") != nullptr;
+  if (sanitized) {
+    refuse(*result,
+           "the runtime of a sanitizer is linked in: the compile options of interlock::model "
+           "(-fsanitize=thread) are for compiling alone, so compile and link in two steps\n");
+  } else if (!wrong.empty()) {
     refuse(*result, (wrong + '\n').c_str());
-  } else if (skip) {
+  } else if (skip || (shared.process != 0 && !wants_help(shared))) {
     return;
   } else if (options.cpus == 0 || options.cpus > max_cpus) {
     refuse(*result, "option cpus: 1 to 8\n");
@@ -512,7 +597,7 @@ void interlock_machine_explore(const interlock_machine_options* asked, void (*fu
              !decode(options.replay, options, replayed.list, replayed.note, why)) {
     refuse(*result, (why + '\n').c_str());
   } else {
-    explore(options, replayed, name, function, argument, *result);
+    explore(options, replayed, name, shared, function, argument, *result);
   }
   write_log(name, *result);
 }

@@ -8,7 +8,9 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 
+#include "report.hpp"
 #include "search.hpp"
 
 namespace interlock::machine {
@@ -904,7 +906,7 @@ void machine::fail(failure_kind kind, const char* format, ...) noexcept {
   const int size = std::vsnprintf(failure_text, sizeof failure_text, format, arguments);
   va_end(arguments);
   failure_size = size < 0 ? 0 : static_cast<std::size_t>(size);
-  failure_depth = running ? capture(failure_stack, 0) : 0;
+  failure_depth = running ? unwind(failure_stack, std::size(failure_stack)) : 0;
   to_host();
 }
 

@@ -32,6 +32,7 @@ class heap {
   [[nodiscard]] bool contains(std::uintptr_t address) const noexcept {
     return address - begin_ < capacity;
   }
+  [[nodiscard]] std::uintptr_t begin() const noexcept { return begin_; }
   /// Null if the arena is full.
   void* allocate(std::size_t size, std::size_t alignment) noexcept;
   /// The live or freed block that starts at, or holds, the address; null if there is none.

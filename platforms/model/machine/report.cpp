@@ -4,6 +4,8 @@
 
 #include "report.hpp"
 
+#include <unwind.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -185,14 +187,47 @@ void append_processes(std::string& text, const story& told) {
 
 }  // namespace
 
+unsigned unwind(std::uintptr_t* into, std::size_t most) noexcept {
+  struct frames_found {
+    std::uintptr_t* into;
+    std::size_t most;
+    unsigned count;
+  } found{into, most, 0};
+  const bool running = m.running;
+  m.running = false;  // what the unwinder calls is not the program's
+  _Unwind_Backtrace(
+      [](_Unwind_Context* context, void* argument) {
+        auto& f = *static_cast<frames_found*>(argument);
+        if (f.count == f.most) return _URC_END_OF_STACK;
+        int is_interrupted = 0;  // by a signal: that is no return address
+        const std::uintptr_t at = _Unwind_GetIPInfo(context, &is_interrupted);
+        if (at == 0) return _URC_END_OF_STACK;
+        f.into[f.count++] = at + static_cast<unsigned>(is_interrupted);
+        return _URC_NO_REASON;
+      },
+      &found);
+  m.running = running;
+  return found.count;
+}
+
 std::string_view headline() noexcept { return m.console_size != 0 ? m.console : m.failure_text; }
+
+namespace {
+
+/// The failure is nobody's alone.
+bool all_stand_still() noexcept {
+  const bool stuck = m.failed == failure_kind::deadlock || m.failed == failure_kind::livelock;
+  return stuck && headline().find(": no flow can go on\n") != std::string_view::npos;
+}
+
+}  // namespace
 
 std::string failure_report() {
   std::string text{headline()};
   if (!text.empty() && text.back() != '\n') text += '\n';
   if (const std::uintptr_t at = race_address(); at != 0)
     text += "object: " + describe_object(at) + '\n';
-  if (m.failure_depth != 0) {
+  if (m.failure_depth != 0 && !all_stand_still()) {
     const process& p = m.processes[m.self];
     append_stack(text, m.failure_stack, m.failure_depth, "   ",
                  "by " + std::string{p.name} + " on cpu " + std::to_string(p.cpu) + ":\n");

@@ -26,6 +26,9 @@ struct place {
   bool library = false;  ///< of Interlock
 };
 
+/// The return addresses of the current flow, innermost first, by the tables of the unwinder: with the place itself, which calls of instrumented
+/// functions alone do not show, and with functions that are not instrumented. Returns how many.
+unsigned unwind(std::uintptr_t* into, std::size_t most) noexcept;
 /// Where a return address is: the innermost first, inlined callers behind it.
 std::vector<place> places_of(std::uintptr_t address);
 /// The innermost of the program, else of Interlock, else the innermost.
@@ -68,6 +71,7 @@ struct row {
   std::string flow;     ///< name
   std::string context;  ///< "task", "softirq", "hardirq", "nmi"
   std::string kind;
+  enum class sort : std::uint8_t { step, lock, reader, rcu, fence, failure } what = sort::step;
   std::string object;
   place where;
   std::uint64_t key = 0;  ///< of the object; 0: none
@@ -88,6 +92,13 @@ struct story {
 /// "table+4", or what is known of memory without a name.
 std::string describe_object(std::uintptr_t address);
 
+/// "table+4", "heap+0x40", "stack(writer)+0x1f0": the same in each process, and without a blank. Empty for memory of which nothing is known.
+std::string stable_name(std::uintptr_t address);
+/// Puts such names in the place of addresses in what has failed: its text is the same in each process. Host, before the roll back.
+void name_addresses();
+/// Where the function that is explored was called from: what lies near it is on the stack of the host.
+void host_stack_begins(std::uintptr_t frame) noexcept;
+
 /// Of the memory of a data race; 0 if there was none.
 std::uintptr_t race_address() noexcept;
 
@@ -102,6 +113,10 @@ std::string failure_report();
 
 /// INTERLOCK_EXPLORE_HTML: the page of the execution that has just failed.
 void write_page(const std::string& name, const std::string& token, const std::string& text);
+
+/// INTERLOCK_EXPLORE_STEPS: the same execution for programs, an object of JSON on each line: first what failed, then what is known of objects without
+/// a name, then the steps.
+void write_steps(const std::string& name, const std::string& token, const std::string& text);
 
 /// What replays the last execution.
 std::string token_of_last_execution();

@@ -48,6 +48,8 @@ void search::begin(method how, std::uint64_t seed, unsigned depth) noexcept {
 
 void search::restart() noexcept {
   path_.clear();
+  std::memset(finished_, 0, sizeof finished_);
+  std::memset(branches_, 0, sizeof branches_);
   executions_ = 0;
 }
 
@@ -81,6 +83,11 @@ bool search::prepare() noexcept {
           n.fingerprint = 0;
           return true;
         }
+        if (path_.size() <= counted_depths) {
+          ++finished_[path_.size() - 1];
+          branches_[path_.size() - 1] +=
+              static_cast<std::uint64_t>(std::popcount(n.done & ~n.sleep));
+        }
         path_.resize_down(path_.size() - 1);
       }
       return false;
@@ -99,6 +106,32 @@ bool search::prepare() noexcept {
 
 void search::execution_ended(bool /*abandoned*/) noexcept {
   longest_ = std::max<std::uint64_t>(longest_, choices.size());
+}
+
+double search::searched() const noexcept {
+  if ((how_ != method::exhaustive && how_ != method::enumerate) || path_.empty()) return 0;
+  const std::size_t depth = std::min(path_.size(), counted_depths);
+  // What states have on average at each depth, from below: nothing is finished yet near the root.
+  double expected[counted_depths];
+  double most = 1;
+  for (std::size_t i = depth; i-- > 0;) {
+    const double here = finished_[i] != 0
+                            ? static_cast<double>(branches_[i]) / static_cast<double>(finished_[i])
+                            : 0;
+    most = std::max(most, here);
+    expected[i] = here != 0 ? here : most;
+  }
+  double done = 0;
+  double weight = 1;  // of what lies below the state
+  for (std::size_t i = 0; i < depth; ++i) {
+    const node& n = path_[i];
+    const process_set known = (n.todo | just(n.chosen)) & ~n.sleep;
+    const double possible = std::popcount((n.enabled & ~n.sleep) | known);
+    const double count = std::max<double>(std::popcount(known), std::min(expected[i], possible));
+    done += weight * std::popcount(known & n.done & ~just(n.chosen)) / count;
+    weight /= count;
+  }
+  return done;
 }
 
 // --- choosing ---

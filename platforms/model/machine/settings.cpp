@@ -2,8 +2,10 @@
 #include "settings.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -100,6 +102,7 @@ std::string set(interlock_machine_options& o, const std::string& key, const std:
     token = value;
     return "";
   }
+  if (key == "test") return "";  // see name_of_exploration
   if (key == "only") {
     only = value;
     return "";
@@ -122,6 +125,19 @@ std::string quoted(std::string_view text) {
   return out + '"';
 }
 
+/// The value of a key in INTERLOCK_EXPLORE; empty if it is not there.
+std::string setting(std::string_view key) {
+  const char* const text = std::getenv("INTERLOCK_EXPLORE");
+  std::string_view left{text != nullptr ? text : ""};
+  while (!left.empty()) {
+    const std::string_view word = left.substr(0, left.find(','));
+    left.remove_prefix(std::min(left.size(), word.size() + 1));
+    if (word.size() > key.size() && word.substr(0, key.size()) == key && word[key.size()] == '=')
+      return std::string{word.substr(key.size() + 1)};
+  }
+  return {};
+}
+
 struct use {
   std::string name;
   unsigned count;
@@ -139,6 +155,7 @@ std::string name_of_exploration(const interlock_machine_options& options) {
   } else if (const char* const found = namer != nullptr ? namer() : nullptr; found != nullptr) {
     name = found;
   }
+  if (name.empty()) name = setting("test");
   if (name.empty()) return "exploration " + std::to_string(explorations);
   for (use& u : used) {
     if (u.name == name) return name + '#' + std::to_string(++u.count);
@@ -204,7 +221,58 @@ progress_line::progress_line(const std::string& name) : name_{name} {
   wanted_ = forced || (!off && isatty(STDERR_FILENO) == 1);
 }
 
-void progress_line::show(const interlock_machine_result& result, std::size_t depth,
+void end_if_only_listed(const std::string& name) {
+  if (std::getenv("INTERLOCK_EXPLORE_LIST") == nullptr) return;
+  write_log(name, {});
+  ::_exit(0);
+}
+
+share share_of(unsigned ordinal) {
+  static shared_exploration own;
+  static shared_exploration* mapped = nullptr;
+  constexpr std::size_t size = 4096;
+  const char* const told = std::getenv("INTERLOCK_EXPLORE_SHARE");
+  char* path = nullptr;
+  const auto process = told != nullptr ? static_cast<unsigned>(std::strtoul(told, &path, 10)) : 0u;
+  if (told != nullptr && mapped == nullptr) {
+    const int file = *path == ':' ? open(path + 1, O_RDWR | O_CLOEXEC) : -1;
+    void* const memory =
+        file < 0 ? MAP_FAILED : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (file >= 0) close(file);
+    if (memory == MAP_FAILED) {
+      std::fprintf(stderr, "interlock: INTERLOCK_EXPLORE_SHARE: %s: %s\n", told,
+                   std::strerror(errno));
+      std::abort();
+    }
+    mapped = static_cast<shared_exploration*>(memory);
+  }
+  if (mapped != nullptr && ordinal < size / sizeof *mapped) return {mapped + ordinal, process};
+  std::memset(static_cast<void*>(&own), 0, sizeof own);
+  return {process == 0 ? &own : nullptr, process};
+}
+
+namespace {
+
+/// "8 s", "35 min", "5 h", "40 days", "years"
+std::string rough_time(double seconds) {
+  char text[32];
+  if (seconds < 120) {
+    std::snprintf(text, sizeof text, "%.0f s", seconds);
+  } else if (seconds < 7200) {
+    std::snprintf(text, sizeof text, "%.0f min", seconds / 60);
+  } else if (seconds < 48 * 3600) {
+    std::snprintf(text, sizeof text, "%.0f h", seconds / 3600);
+  } else if (seconds < 1000 * 86400.0) {
+    std::snprintf(text, sizeof text, "%.0f days", seconds / 86400);
+  } else {
+    return "years";
+  }
+  return text;
+}
+
+}  // namespace
+
+void progress_line::show(const interlock_machine_result& result, std::size_t depth, double searched,
                          std::uint64_t now) {
   constexpr std::uint64_t period = 200'000'000;
   if (!wanted_) return;
@@ -215,6 +283,10 @@ void progress_line::show(const interlock_machine_result& result, std::size_t dep
   std::fprintf(stderr, "\r\033[K%s: %llu executions, %.0f/s, depth %zu", name_.c_str(),
                static_cast<unsigned long long>(result.executions),
                static_cast<double>(result.executions) / seconds, depth);
+  if (searched > 0) {
+    std::fprintf(stderr, ", about %.2g %% of the search, %s left", 100 * searched,
+                 rough_time(seconds * (1 - searched) / searched).c_str());
+  }
   std::fflush(stderr);
   shown_ = true;
 }

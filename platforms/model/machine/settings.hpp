@@ -3,6 +3,8 @@
 
 /// What the environment says about explorations, and what is written of them for programs.
 
+#include <atomic>
+#include <cstdint>
 #include <string>
 
 #include "../include/interlock_platform/machine.h"
@@ -20,11 +22,39 @@ std::string apply_environment(interlock_machine_options& options, const std::str
 /// The line of INTERLOCK_EXPLORE_LOG.
 void write_log(const std::string& name, const interlock_machine_result& result);
 
-/// Executions, rate and depth, on a terminal: at most five times a second.
+/// INTERLOCK_EXPLORE_LIST: ends the process, if it is set. Only the tests of the program were asked for, and a program that explores
+/// nevertheless has none that GoogleTest knows.
+void end_if_only_listed(const std::string& name);
+
+/// What the processes know of each other that share an exploration: in a mapped file, as many as fit a page, in the order of the
+/// explorations of the process. `cli/shared_page.hpp` has the same layout.
+struct shared_exploration {
+  std::atomic<std::uint64_t> began;       ///< CLOCK_MONOTONIC in ns; 0: not yet
+  std::atomic<std::uint64_t> sampled;     ///< executions of the samplers
+  std::atomic<std::uint64_t> executions;  ///< all
+  std::atomic<std::uint64_t> depth;
+  std::atomic<std::uint64_t>
+      searched;                      ///< millionths of the exhaustive search, estimated; 0: unknown
+  std::atomic<std::uint64_t> ended;  ///< 0: not yet; 1: it has; 2 + n: process n has seen it fail
+  std::uint64_t reserved[2];
+};
+static_assert(sizeof(shared_exploration) == 64);
+
+/// INTERLOCK_EXPLORE_SHARE, "N:FILE": this is process N of those that share the explorations. The first one, 0, does all that one alone would do; the
+/// others only sample. Without it: process 0, on memory of its own.
+struct share {
+  shared_exploration* of;  ///< null: the file has no room for it, so that it is process 0's alone
+  unsigned process;
+};
+/// Of the exploration that is the `ordinal`-th of this process, from 0.
+share share_of(unsigned ordinal);
+
+/// Executions, rate, depth, and about how much of an exhaustive search is done (0 to 1), on a terminal: at most five times a second.
 class progress_line {
  public:
   explicit progress_line(const std::string& name);
-  void show(const interlock_machine_result& result, std::size_t depth, std::uint64_t now);
+  void show(const interlock_machine_result& result, std::size_t depth, double searched,
+            std::uint64_t now);
   void erase();
 
  private:

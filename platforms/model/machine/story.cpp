@@ -2,11 +2,14 @@
 
 /// The steps of an execution as they are shown: who, in which context, did what to which object, and where in the source.
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <set>
+#include <string_view>
 
 #include "machine.hpp"
 #include "report.hpp"
@@ -20,6 +23,14 @@ namespace {
 
 constexpr std::size_t most_marks = std::size_t{1} << 16;
 constexpr std::uint32_t softirq_bits = 0x0000'ff00u;
+
+std::uintptr_t raced_at = 0;
+std::uintptr_t host_frame = 0;
+
+bool on_host_stack(std::uintptr_t address) noexcept {
+  constexpr std::uintptr_t near = std::uintptr_t{1} << 20;
+  return address - host_frame < near;
+}
 
 pool<mark>& marks() {
   static pool<mark> kept{most_marks};
@@ -95,6 +106,7 @@ std::string what_is(std::uint64_t address) {
     const process& p = m.processes[i];
     if (p.stack.owns(address)) return std::string{"on the stack of "} + p.name;
   }
+  if (on_host_stack(address)) return "on the stack of what explores";
   std::snprintf(text, sizeof text, "at 0x%llx", static_cast<unsigned long long>(address));
   return text;
 }
@@ -268,6 +280,7 @@ class teller {
     r.step = static_cast<std::uint32_t>(s.events.size());
     begin(r, m.self, m.processes[m.self].cpu);
     r.kind = "fails";
+    r.what = row::sort::failure;
     if (const std::uintptr_t at = race_address(); at != 0) {
       r.kind = "races on";
       r.object = names_.of(at);
@@ -298,6 +311,10 @@ class teller {
         k.what != interlock_machine_rcu_gp_end)
       r.object = names_.of(k.a);
     r.key = is_reader(k.what) ? 1 : k.a;
+    r.what = is_fence(k.what)                           ? row::sort::fence
+             : is_reader(k.what)                        ? row::sort::reader
+             : k.what <= interlock_machine_lock_release ? row::sort::lock
+                                                        : row::sort::rcu;
     switch (k.what) {
       case interlock_machine_lock_acquired:
       case interlock_machine_rcu_enter: r.spans = row::span::begin; break;
@@ -345,6 +362,7 @@ class teller {
       default: break;
     }
     if (e.what.kind == op_kind::rmw && kind == object::lock) r.kind = "tries to lock";
+    if (kind == object::lock) r.what = row::sort::lock;
     if (e.what.kind == op_kind::lock) r.spans = row::span::begin;
     if (e.what.kind == op_kind::unlock) r.spans = row::span::end;
     if (e.what.kind == op_kind::unpark || e.what.kind == op_kind::ring) last_[address] = here;
@@ -390,10 +408,73 @@ std::string describe_object(std::uintptr_t address) {
   return known.empty() ? what_is(address) : known;
 }
 
+void host_stack_begins(std::uintptr_t frame) noexcept { host_frame = frame; }
+
+std::string stable_name(std::uintptr_t address) {
+  std::string name = static_object(address);
+  for (char& c : name) {
+    if (c == ' ') c = '_';
+  }
+  if (!name.empty()) return name;
+  char offset[32];
+  const auto at = [&offset](std::uintptr_t bytes) {
+    std::snprintf(offset, sizeof offset, "+0x%zx", static_cast<std::size_t>(bytes));
+    return offset;
+  };
+  if (m.arena.contains(address)) return std::string{"heap"} + at(address - m.arena.begin());
+  for (unsigned i = 0; i < m.process_count; ++i) {
+    const process& p = m.processes[i];
+    // Stacks grow down: what lies above is the same in each process.
+    if (p.stack.owns(address))
+      return std::string{"stack("} + p.name + ')' +
+             at(reinterpret_cast<std::uintptr_t>(p.stack.stack) + flow::stack_size - address);
+  }
+  if (on_host_stack(address)) return std::string{"stack(host)"} + at(address - host_frame);
+  return name;
+}
+
+namespace {
+
+/// `text` holds `capacity` bytes, its terminator among them. Returns its new length.
+std::size_t name_addresses_in(char* text, std::size_t capacity) {
+  const std::string_view old{text};
+  std::string out;
+  for (std::size_t i = 0; i < old.size();) {
+    const bool starts = old.compare(i, 2, "0x") == 0 &&
+                        (i == 0 || std::isalnum(static_cast<unsigned char>(old[i - 1])) == 0);
+    if (starts) {
+      char* end = nullptr;
+      const std::uintptr_t address = std::strtoull(text + i, &end, 16);
+      const std::string name = stable_name(address);
+      if (!name.empty()) {
+        out += name;
+        i = static_cast<std::size_t>(end - text);
+        continue;
+      }
+    }
+    out += old[i++];
+  }
+  const std::size_t size = std::min(out.size(), capacity - 1);
+  std::memcpy(text, out.data(), size);
+  text[size] = '\0';
+  return size;
+}
+
+}  // namespace
+
+void name_addresses() {
+  if (m.failed == failure_kind::data_race) {
+    const char* const at = std::strstr(m.failure_text, " at 0x");
+    raced_at = at != nullptr ? std::strtoull(at + 4, nullptr, 16) : 0;
+  }
+  // An assertion's text is the program's own.
+  if (m.failed != failure_kind::assertion)
+    m.failure_size = name_addresses_in(m.failure_text, sizeof m.failure_text);
+  if (m.console_size != 0) m.console_size = name_addresses_in(m.console, sizeof m.console);
+}
+
 std::uintptr_t race_address() noexcept {
-  if (m.failed != failure_kind::data_race) return 0;
-  const char* const at = std::strstr(m.failure_text, " at 0x");
-  return at != nullptr ? std::strtoull(at + 4, nullptr, 16) : 0;
+  return m.failed == failure_kind::data_race ? raced_at : 0;
 }
 
 story tell() { return teller{}.run(); }

@@ -5,6 +5,7 @@
 #include <cxxabi.h>
 #include <dwarf.h>
 #include <elfutils/libdwfl.h>
+#include <link.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -99,13 +100,14 @@ bool starts_with(const std::string& text, std::string_view with) {
 }
 
 bool is_noise(const std::string& function, const std::string& file) {
-  for (const std::string_view head :
-       {"std::", "__gnu_cxx::", "__gthread", "testing::", "interlock_machine_", "__tsan_",
-        "execute_native_thread_routine", "model::explore", "interlock::model::explore"})
+  for (const std::string_view head : {"std::", "__gnu_cxx::", "__gthread", "__cxa_",
+                                      "__cxxabiv1::", "testing::", "interlock_machine_", "__tsan_",
+                                      "execute_native_thread_routine", "make_fcontext",
+                                      "model::explore", "interlock::model::explore"})
     if (starts_with(function, head)) return true;
   return starts_with(file, "/usr/") ||
          file.find("/platforms/model/include/") != std::string::npos ||
-         file.find("/interlock/model/explore.hpp") != std::string::npos ||
+         file.find("/interlock/model/") != std::string::npos ||
          file.find("/interlock/atomic.hpp") != std::string::npos;
 }
 
@@ -116,6 +118,14 @@ std::string function_of(Dwarf_Die& die) {
   return symbol != nullptr
              ? demangled(symbol)
              : std::string{dwarf_diename(&die) != nullptr ? dwarf_diename(&die) : "?"};
+}
+
+/// Compilers may be given a relative path.
+std::string absolute(Dwarf_Die& cu, const char* path) {
+  if (path[0] == '/') return path;
+  Dwarf_Attribute attribute;
+  const char* const folder = dwarf_formstring(dwarf_attr(&cu, DW_AT_comp_dir, &attribute));
+  return folder != nullptr ? std::string{folder} + '/' + path : path;
 }
 
 /// Of a call that was inlined: where it stands.
@@ -129,7 +139,7 @@ void call_site(Dwarf_Die& cu, Dwarf_Die& die, place& caller) {
   std::size_t count = 0;
   if (dwarf_getsrcfiles(&cu, &files, &count) != 0 || file >= count) return;
   const char* const path = dwarf_filesrc(files, file, nullptr, nullptr);
-  if (path != nullptr) caller.file = path;
+  if (path != nullptr) caller.file = absolute(cu, path);
   caller.line = static_cast<int>(line);
 }
 
@@ -173,14 +183,14 @@ std::vector<place> find_places(std::uintptr_t address) {
   if (module == nullptr) return found;
   place next;
   int line = 0;
+  Dwarf_Addr bias = 0;
+  Dwarf_Die* const cu = dwfl_module_addrdie(module, in_call, &bias);
   if (Dwfl_Line* const at = dwfl_module_getsrc(module, in_call); at != nullptr) {
     const char* const file = dwfl_lineinfo(at, nullptr, &line, nullptr, nullptr, nullptr);
-    if (file != nullptr) next.file = file;
+    if (file != nullptr) next.file = cu != nullptr ? absolute(*cu, file) : file;
     next.line = line;
   }
   next.function = demangled(dwfl_module_addrname(module, in_call));
-  Dwarf_Addr bias = 0;
-  Dwarf_Die* const cu = dwfl_module_addrdie(module, in_call, &bias);
   std::vector<Dwarf_Die> scopes;
   if (cu != nullptr) find_scopes(*cu, in_call - bias, scopes);
   for (Dwarf_Die& scope : scopes) {
@@ -232,8 +242,42 @@ std::string short_place(const place& where) {
   return std::string{base_name(where.file.c_str())} + ':' + std::to_string(where.line);
 }
 
+namespace {
+
+/// Where a loaded object begins that has `address` in its memory; 0: none has. Its zeroed data lie behind what is mapped of its file, and are not
+/// of its module for that.
+std::uintptr_t start_of_object(std::uintptr_t address) {
+  struct search {
+    std::uintptr_t address;
+    std::uintptr_t found;
+  } wanted{address, 0};
+  dl_iterate_phdr(
+      [](dl_phdr_info* object, std::size_t, void* argument) {
+        auto& w = *static_cast<search*>(argument);
+        std::uintptr_t first = 0;
+        bool inside = false;
+        for (unsigned i = 0; i < object->dlpi_phnum; ++i) {
+          const auto& segment = object->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD) continue;
+          const std::uintptr_t begin = object->dlpi_addr + segment.p_vaddr;
+          if (first == 0 || begin < first) first = begin;
+          inside = inside || w.address - begin < segment.p_memsz;
+        }
+        if (inside) w.found = first;
+        return inside ? 1 : 0;
+      },
+      &wanted);
+  return wanted.found;
+}
+
+}  // namespace
+
 std::string static_object(std::uintptr_t address) {
-  Dwfl_Module* const module = module_of(address);
+  Dwfl_Module* module = module_of(address);
+  if (module == nullptr) {
+    const std::uintptr_t start = start_of_object(address);
+    if (start != 0) module = module_of(start);
+  }
   if (module == nullptr) return {};
   GElf_Off offset = 0;
   GElf_Sym symbol;

@@ -1,37 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Explores a lock on the installed model platform, and says the version.
+/// Explores a lock and a race on the installed model platform, and says the version.
 
 #include <cstdio>
+#include <iostream>
+#include <thread>
 
 #include "interlock/interlock.hpp"
+#include "interlock/model/explore.hpp"
 #include "interlock/version.hpp"
-#include "interlock_platform/machine.h"
 
 namespace {
 
 using namespace interlock;
 
 spinlock lock;
+int shared = 0;
 
-void explored(void* times) {
-  const guard g{irqsave, lock};
-  if (!irqs_disabled()) interlock_machine_fail("interrupts are on");
-  *static_cast<volatile unsigned*>(times) = 1;
+model::report add_twice(bool locked) {
+  model::options how;
+  how.preemption = model::preemption::full;
+  return model::explore(how, [locked] {
+    const auto add = [locked] {
+      if (locked) {
+        const guard g{irqsave, lock};
+        ++shared;
+      } else {
+        ++shared;
+      }
+    };
+    std::thread other{add};
+    add();
+    other.join();
+    if (locked && shared != 2) interlock_machine_fail("an update is lost");
+  });
 }
 
 }  // namespace
 
 int main() {
-  static unsigned times = 0;
-  interlock_machine_options options{};
-  options.cpus = 1;
-  options.executions = 1;
-  options.steps = 10'000;
-  interlock_machine_result result{};
-  interlock_machine_explore(&options, explored, &times, &result);
-  if (result.failed || result.executions != 1) return 1;
-  interlock_machine_result_free(&result);
+  const model::report good = add_twice(true);
+  if (!good.passed() || !good.complete()) return std::cerr << good, 1;
+  const model::report bad = add_twice(false);
+  if (bad.passed() || bad.text().rfind("BUG: data-race: ", 0) != 0) return std::cerr << bad, 2;
   std::puts(interlock_version_string());
   return 0;
 }

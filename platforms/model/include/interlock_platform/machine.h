@@ -69,7 +69,8 @@ INTERLOCK_MACHINE_API void interlock_machine_heavy_barrier(void);
 enum { interlock_machine_irq = 0, interlock_machine_nmi = 1, interlock_machine_bells = 2 };
 /* Returns false if another entry is installed. */
 INTERLOCK_MACHINE_API bool interlock_machine_install(int bell, void (*entry)(void));
-/* `entry` will run on the CPU; synchronises with it. On the own CPU it has run before this returns, unless held. False: no such CPU, or nothing installed. */
+/* `entry` will run on the CPU; synchronises with it. On the own CPU it has run before this returns, unless held. False: no such CPU, nothing
+ * installed, or no execution: outside of one nothing is rung. */
 INTERLOCK_MACHINE_API bool interlock_machine_ring(uint32_t cpu, int bell);
 /* The CPU's own switch, below all masks of the core; does not nest. */
 INTERLOCK_MACHINE_API void interlock_machine_hold(bool held);
@@ -94,6 +95,7 @@ enum interlock_machine_event {
   interlock_machine_rcu_invoked,     /* a: head */
   interlock_machine_rcu_dereference, /* a: pointer */
   interlock_machine_fence_init,      /* a: fence, b: context, c: seqno */
+  interlock_machine_fence_polled,    /* a: fence; signalled by who looks, in any order */
   interlock_machine_fence_enable,    /* a: fence */
   interlock_machine_fence_signaled,
   interlock_machine_fence_wait_start,
@@ -136,7 +138,7 @@ struct interlock_machine_options {
   uint64_t seed;
   uint64_t executions;  /* at most; 0: no limit */
   uint64_t nanoseconds; /* at most; 0: no limit */
-  uint64_t steps;       /* of one execution, at most */
+  uint64_t steps;       /* of one execution, at most; 0: 20 000 */
   const char* replay;   /* a token: that execution alone */
   void (*state)(
       void* argument,
@@ -163,7 +165,8 @@ struct interlock_machine_result {
 INTERLOCK_MACHINE_API void interlock_machine_name_explorations(const char* (*name)(void));
 
 /* Runs `function(argument)` as the first task of each execution. Not reentrant. Context: the host.
- * INTERLOCK_EXPLORE goes before the options; INTERLOCK_EXPLORE_LOG, _HTML, _PROGRESS: see docs/model.md. */
+ * INTERLOCK_EXPLORE goes before the options; INTERLOCK_EXPLORE_LOG, _HTML, _STEPS, _PROGRESS: see docs/model.md; _LIST and _SHARE are the tool's:
+ * platforms/model/machine/settings.hpp. */
 INTERLOCK_MACHINE_API void interlock_machine_explore(
     const struct interlock_machine_options* options, void (*function)(void*), void* argument,
     struct interlock_machine_result* result);

@@ -41,6 +41,7 @@ inline void rcu_callback_invoked(const void* /*head*/) noexcept {}
 inline void rcu_dereference(const void* /*pointer*/) noexcept {}
 inline void fence_init(const void* /*fence*/, std::uint64_t /*ctx*/,
                        std::uint64_t /*seq*/) noexcept {}
+inline void fence_polled(const void* /*fence*/) noexcept {}
 inline void fence_enable_signal(const void* /*fence*/) noexcept {}
 inline void fence_signaled(const void* /*fence*/) noexcept {}
 inline void fence_wait_start(const void* /*fence*/) noexcept {}
