@@ -287,6 +287,7 @@ void machine::flow_main(boost::context::detail::transfer_t came) {
     m.serve_interrupt(p);
   } else {
     p.stack.entry(p.stack.argument);
+    if (p.device == device_state::runs) p.device = device_state::ends;
     run_thread_destructors();
     m.rules.task_ends(m.self);
     if (m.task_exit != nullptr) m.task_exit();
@@ -405,6 +406,7 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   if (p.kind == process::role::interrupt) {
     fail(failure_kind::assertion, "BUG: scheduling while atomic: an interrupt handler sleeps");
   }
+  deny_device("sleeps");
   op o = local_op(op_kind::park, pc);
   o.what = {address, sizeof *word, false};
   o.also = object_write(object::wait_queue, address);
