@@ -60,10 +60,11 @@ struct exploration {
   std::uint64_t restarts = 0;
   std::uint64_t turns = 0;  ///< each has random numbers of its own
 
-  [[nodiscard]] bool spent() const noexcept {
+  /// The budget, or one of `parts` of its time.
+  [[nodiscard]] bool spent(unsigned parts = 1) const noexcept {
     if (options.executions != 0 && result.executions >= options.executions) return true;
     if (options.nanoseconds == 0 || result.executions % clock_every != 0) return false;
-    return wall_clock() - began >= options.nanoseconds;
+    return wall_clock() - began >= options.nanoseconds / parts;
   }
 
   void run_one() {
@@ -76,7 +77,7 @@ struct exploration {
   }
 
   /// Runs executions of one method. False: one has failed.
-  bool run(method how, std::uint64_t limit) {
+  bool run(method how, std::uint64_t limit, unsigned parts = 1) {
     strategy.begin(how, options.seed + turns++, options.pct_depth);
     std::uint64_t count = 0;
     while (true) {
@@ -108,7 +109,7 @@ struct exploration {
         }
         m.approximate = true;  // those before it were not run anew
       }
-      if (spent() || (limit != 0 && ++count >= limit)) return true;
+      if (spent(parts) || (limit != 0 && ++count >= limit)) return true;
     }
   }
 
@@ -445,10 +446,11 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
       default: {
         // The portfolio: all of it if that ends soon, then the samplers in turn.
         constexpr std::uint64_t most = 20'000;
-        const std::uint64_t half = options.executions / 2;  // the rest is the samplers'
+        constexpr unsigned parts = 2;  // of the budget: one is the samplers'
+        const std::uint64_t half = options.executions / parts;
         const std::uint64_t first = half != 0 && half < most ? half : most;
         constexpr std::uint64_t turn = 1'000;
-        passed = e.run(method::exhaustive, first);
+        passed = e.run(method::exhaustive, first, parts);
         constexpr method samplers[] = {method::pct, method::pos, method::random};
         for (unsigned i = 0; passed && !result.complete && !e.spent(); ++i)
           passed = e.run(samplers[i % 3], turn);
