@@ -3,9 +3,19 @@
 /// Simulated devices: flows of hardware. Each stands on a CPU of its own, on which nothing else ever runs: no task takes its
 /// turn there, and no interrupt is delivered. So no mask and no preemption of the CPUs of the program holds it up.
 
+#include <cstdio>
+
 #include "machine.hpp"
 
 namespace interlock::machine {
+
+standing::standing(const process& p) noexcept {
+  if (p.device == device_state::none) {
+    std::snprintf(text, sizeof text, "on cpu %u", p.cpu & 31u);
+  } else {
+    std::snprintf(text, sizeof text, "(device)");
+  }
+}
 
 std::uint64_t machine::spawn_device(void (*entry)(void*), void* argument,
                                     const char* name) noexcept {

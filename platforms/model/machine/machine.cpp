@@ -789,7 +789,7 @@ void machine::report_deadlock() noexcept {
     if (p.pending.kind == op_kind::join) what = "waits for a task that does not end";
     if (p.pending.kind == op_kind::lock) what = "waits for a lock that nobody will give back";
     used += static_cast<std::size_t>(
-        std::snprintf(text + used, sizeof text - used, "  %s on cpu %u %s\n", p.name, p.cpu, what));
+        std::snprintf(text + used, sizeof text - used, "  %s %s %s\n", p.name, standing{p}.text, what));
   }
   used += rules.describe_waits(text + used, sizeof text - used);
   fail(spins ? failure_kind::livelock : failure_kind::deadlock, "%s: no flow can go on\n%s",

@@ -87,6 +87,12 @@ struct process {
   unsigned loop_count = 0;
 };
 
+/// "on cpu 1", or "(device)".
+struct standing {
+  explicit standing(const process& p) noexcept;
+  char text[16];
+};
+
 /// A store that its own CPU sees, and nobody else yet (TSO).
 struct buffered_store {
   std::uintptr_t address;

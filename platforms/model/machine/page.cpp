@@ -87,6 +87,12 @@ std::string rows_of(const story& told, std::set<std::string>& files) {
   return text + "]";
 }
 
+std::string lanes() {
+  std::string text = "[";
+  for (unsigned c = 0; c < m.cpu_count; ++c) text += (c == 0 ? "" : ",") + quoted(lane_name(c));
+  return text + "]";
+}
+
 }  // namespace
 
 void write_page(const std::string& name, const std::string& token, const std::string& text) {
@@ -95,7 +101,7 @@ void write_page(const std::string& name, const std::string& token, const std::st
   const story told = tell();
   std::set<std::string> files;
   std::string data = "{\"name\":" + quoted(name) + ",\"token\":" + quoted(token) +
-                     ",\"report\":" + quoted(text) + ",\"cpus\":" + std::to_string(m.cpu_count) +
+                     ",\"report\":" + quoted(text) + ",\"lanes\":" + lanes() +
                      ",\"rows\":" + rows_of(told, files) + ",\n\"objects\":{";
   bool first = true;
   for (const object_name& o : told.objects) {
