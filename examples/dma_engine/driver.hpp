@@ -83,7 +83,7 @@ class engine {
   result<ref_ptr<dma_fence>> copy(unsigned number, const descriptor& copy) noexcept;
 
  private:
-  mutex lock_;                         ///< who changes the table; readers know nothing of it
+  mutex lock_;                            ///< who changes the table; readers know nothing of it
   rcu_pointer<channel> table_[channels];  ///< holds a reference to each
 };
 

@@ -61,19 +61,21 @@ struct simulated_device_access {
 
 simulated_device& simulated_device::operator=(simulated_device&& other) noexcept {
   if (this != &other) {
-    remove();
+    if (control_ != nullptr) remove();
     control_ = std::exchange(other.control_, nullptr);
   }
   return *this;
 }
 
-simulated_device::~simulated_device() { remove(); }
+simulated_device::~simulated_device() {
+  if (control_ != nullptr) remove();
+}
 
 doorbell_register& simulated_device::doorbell() const noexcept { return control_->bell; }
 
 void simulated_device::remove() noexcept {
-  if (control_ == nullptr) return;
   might_sleep();
+  if (control_ == nullptr) return;
   control* const c = std::exchange(control_, nullptr);
   if (c->generation == platform::fork_generation()) {
     c->bell.write(doorbell_register::gone);
@@ -92,8 +94,8 @@ result<simulated_device> make_simulated_device_raw(const char* name,
   void* const memory = std::malloc(sizeof(control));
   if (memory != nullptr) {
     auto* const c = new (memory) control{run, cookie, destroy};
-    const result<platform::thread_handle> started = platform::spawn_device(
-        simulated_device_access::play, c, name != nullptr ? name : "device");
+    const result<platform::thread_handle> started =
+        platform::spawn_device(simulated_device_access::play, c, name != nullptr ? name : "device");
     if (started) {
       c->thread = *started;
       return simulated_device_access::make(c);

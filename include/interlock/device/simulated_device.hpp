@@ -62,7 +62,7 @@ class doorbell_register {
   /// The value as it stands. Context: any. Order: [B2] acquire.
   [[nodiscard]] std::uint32_t read() const noexcept { return value_.load_acquire(); }
   /// Sleeps until the value differs from `seen`, and returns it; `gone` once the device is removed.
-  /// Several writes may be seen as one. Context: the device's function. Order: [B2] acquire.
+  /// Several writes may be seen as one. Context: task, the device's. Order: [B2] acquire.
   [[nodiscard]] INTERLOCK_API std::uint32_t wait(std::uint32_t seen) const noexcept;
 
  private:
@@ -114,7 +114,9 @@ template <class F>
   if (copy == nullptr) return error::not_enough_memory;
   return make_simulated_device_raw(
       name,
-      [](doorbell_register& bell, void* cookie) noexcept { (*static_cast<callable*>(cookie))(bell); },
+      [](doorbell_register& bell, void* cookie) noexcept {
+        (*static_cast<callable*>(cookie))(bell);
+      },
       copy, [](void* cookie) { delete static_cast<callable*>(cookie); });
 }
 

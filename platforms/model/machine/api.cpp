@@ -62,17 +62,14 @@ unsigned interlock_machine_cpus() { return m.running ? m.user_cpus : 1; }
 uint64_t interlock_machine_spawn(void (*entry)(void*), void* argument, const char* name,
                                  bool service) {
   need_execution("a task is started");
-  m.deny_device("starts a task");
   return m.spawn(entry, argument, name, service);
 }
 void interlock_machine_join(uint64_t task) {
   need_execution("a task is joined");
-  m.deny_device("waits for a task");
   m.join(task, CALLER);
 }
 uint64_t interlock_machine_spawn_device(void (*entry)(void*), void* argument, const char* name) {
   need_execution("a device is started");
-  m.deny_device("starts another device");
   return m.spawn_device(entry, argument, name);
 }
 void interlock_machine_device_wait(const uint32_t* word, uint32_t expected) {
