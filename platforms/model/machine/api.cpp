@@ -129,6 +129,7 @@ void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, 
     case interlock_machine_rcu_gp_begin: m.rules.grace_period_begins(); break;
     case interlock_machine_rcu_gp_end: m.rules.grace_period_ends(); break;
     case interlock_machine_fence_init: m.rules.fence_made(a, b, c); break;
+    case interlock_machine_fence_answered: m.rules.fence_answered(a); break;
     case interlock_machine_fence_signaled: m.rules.fence_signaled(a); break;
     case interlock_machine_fence_wait_start: m.rules.fence_waited(a, m.self, true); break;
     case interlock_machine_fence_wait_end: m.rules.fence_waited(a, m.self, false); break;

@@ -173,13 +173,18 @@ oracle::fence_state* oracle::find_fence(std::uint64_t fence) noexcept {
 
 void oracle::fence_made(std::uint64_t fence, std::uint64_t context, std::uint64_t seqno) noexcept {
   if (fences_.full()) m.fail(failure_kind::limit, "too many fences in one execution");
-  fences_.push({fence, context, seqno, false, 0});
+  fences_.push({fence, context, seqno, false, false, 0});
+}
+
+void oracle::fence_answered(std::uint64_t fence) noexcept {
+  if (fence_state* const f = find_fence(fence)) f->answered = true;
 }
 
 void oracle::fence_signaled(std::uint64_t fence) noexcept {
   fence_state* const f = find_fence(fence);
   if (f == nullptr || f->signaled) return;
   f->signaled = true;
+  if (f->answered) return;
   for (context_state& c : contexts_) {
     if (c.context != f->context) continue;
     if (static_cast<std::int64_t>(f->seqno - c.last) < 0) {

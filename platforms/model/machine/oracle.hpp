@@ -7,7 +7,8 @@
 ///       somebody waits. Classes are the locks themselves, within one execution.
 ///   O2. A lock that a hardirq (softirq) takes is taken with interrupts (bottom halves) off elsewhere.
 ///   O3. A grace period does not end while a reader is inside that was inside when it began.
-///   O4. Fences of one context are signalled in the order of their seqnos.
+///   O4. Fences of one context are signalled in the order of their seqnos, but for those whose provider says, when it is
+///       asked, that they are done: then those before them are done too, and will say so when they are asked.
 ///   O5. A task ends as it began: nothing locked, counted, masked, or read.
 /// Source: Linux Documentation/locking/lockdep-design.rst (O1, O2), RCU/Design/Requirements (O3), driver-api/dma-buf.rst (O4).
 
@@ -34,6 +35,7 @@ class oracle {
   void grace_period_ends() noexcept;
 
   void fence_made(std::uint64_t fence, std::uint64_t context, std::uint64_t seqno) noexcept;
+  void fence_answered(std::uint64_t fence) noexcept;
   void fence_signaled(std::uint64_t fence) noexcept;
   void fence_waited(std::uint64_t fence, process_id by, bool begins) noexcept;
 
@@ -56,6 +58,7 @@ class oracle {
   struct fence_state {
     std::uint64_t fence, context, seqno;
     bool signaled;
+    bool answered;
     process_set waiters;
   };
   struct context_state {

@@ -67,6 +67,9 @@ inline void fence_init(const void* fence, std::uint64_t ctx, std::uint64_t seq) 
 inline void fence_enable_signal(const void* fence) noexcept {
   announce(interlock_machine_fence_enable, fence);
 }
+inline void fence_answered(const void* fence) noexcept {
+  announce(interlock_machine_fence_answered, fence);
+}
 inline void fence_signaled(const void* fence) noexcept {
   announce(interlock_machine_fence_signaled, fence);
 }

@@ -100,6 +100,7 @@ enum interlock_machine_event {
   interlock_machine_rcu_dereference, /* a: pointer */
   interlock_machine_fence_init,      /* a: fence, b: context, c: seqno */
   interlock_machine_fence_enable,    /* a: fence */
+  interlock_machine_fence_answered,  /* its provider was asked, and says that it is done */
   interlock_machine_fence_signaled,
   interlock_machine_fence_wait_start,
   interlock_machine_fence_wait_end,
