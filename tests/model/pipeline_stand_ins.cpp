@@ -100,12 +100,17 @@ std::size_t zstd_chunk_bound(std::size_t chunk) noexcept { return chunk + 1; }
 
 void zstd_compressor::context_delete::operator()(ZSTD_CCtx_s* /*context*/) const noexcept {}
 
-result<void> zstd_compressor::open() noexcept { return {}; }
+result<void> zstd_compressor::open() noexcept {
+  if (level_ != zstd_level_default) return error::invalid_argument;
+  return {};
+}
 
 std::int64_t zstd_compressor::compress(std::span<const std::byte> input, std::size_t history,
                                        bool first, std::span<std::byte> output,
                                        const atomic<std::uint32_t>& stop) noexcept {
-  if (first != (history == 0) || output.size() < zstd_chunk_bound(input.size())) return -EINVAL;
+  const bool planned = history <= plan_.history && input.size() <= plan_.chunk;
+  const bool fits = output.size() >= zstd_chunk_bound(input.size());
+  if (!planned || !fits || first != (history == 0)) return -EINVAL;
   if (stop.load_relaxed() != 0) return -ECANCELED;
   const std::byte before = first ? std::byte{} : input.data()[-1];
   return static_cast<std::int64_t>(test::squeeze(input, before, output.data()));
