@@ -19,8 +19,8 @@ struct request {
   }
   /// Done, with the data there; or refused, because the channel went away.
   template <class Engine>
-  void settle(Engine& engine, bool may_be_refused) noexcept {
-    const auto fence = engine.copy(0, {from, to, sizeof from});
+  void settle(Engine& engine, bool may_be_refused, unsigned channel = 0) noexcept {
+    const auto fence = engine.copy(channel, {from, to, sizeof from});
     if (fence) (*fence)->wait();
     if (fence && (*fence)->status() == 1) {
       EXPECT_EQ(std::memcmp(from, to, sizeof from), 0);
@@ -57,6 +57,18 @@ void a_full_ring() {
   EXPECT_TRUE(engine.add_channel(0, 1));
   kthread client = start("client", [&] { request{1}.settle(engine, false); });
   request{2}.settle(engine, false);
+  (void)client.join();
+}
+
+/// A client for each channel; one goes on for another job.
+template <class Engine>
+void two_channels() {
+  Engine engine;
+  EXPECT_TRUE(engine.add_channel(0, 2));
+  EXPECT_TRUE(engine.add_channel(1, 2));
+  kthread client = start("client", [&] { request{1}.settle(engine, false, 1); });
+  request{2}.settle(engine, false, 0);
+  request{3}.settle(engine, false, 1);
   (void)client.join();
 }
 
