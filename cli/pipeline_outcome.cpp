@@ -14,6 +14,17 @@ std::string describe_fence(const dma_fence& fence) {
   return {text, fence.describe(text, sizeof text)};
 }
 
+/// Of a fence before one that has failed. Where memory has decided it, another may be about to
+/// signal it.
+int settled_status(dma_fence& fence) noexcept {
+  const seqno_point point = to_seqno_fence(fence);
+  const bool decided =
+      point.timeline != nullptr && (seqno_timeline_passed(*point.timeline, point.seqno) ||
+                                    seqno_timeline_error(*point.timeline) != 0);
+  if (decided) fence.wait();
+  return fence.status();
+}
+
 double seconds(ktime time) { return std::chrono::duration<double>(time).count(); }
 
 }  // namespace
@@ -23,7 +34,11 @@ bool pipeline::wait_quietly(dma_fence& fence, deadline until) noexcept {
   if (options_.link == link_style::memory && !options_.arm_all) {
     const seqno_point point = to_seqno_fence(fence);
     if (point.timeline == nullptr) return true;
-    return seqno_wait_until(*point.timeline, point.seqno, until) != seqno_wait_end::timed_out;
+    if (seqno_wait_until(*point.timeline, point.seqno, until) == seqno_wait_end::timed_out) {
+      return false;
+    }
+    fence.wait();  // decided; but who has settled it may not have signalled it yet
+    return true;
   }
   return fence.wait_until(until);
 }
@@ -74,7 +89,7 @@ failure pipeline::explain(slot& s) {
     const auto& fault = options_.inject;
     return fault && fault->where == which && fault->chunk == s.chunk ? " (injected)" : "";
   };
-  if (const int status = s.fence(stage::read)->status(); status < 0) {
+  if (const int status = settled_status(*s.fence(stage::read)); status < 0) {
     return fail("cannot read '{}' at byte {}: {}{}", input_.name(), at,
                 describe_error(from_negative_errno(status)), injected(stage::read));
   }
@@ -82,7 +97,7 @@ failure pipeline::explain(slot& s) {
     return fail("'{}' became shorter while it was read: it ends at byte {} of {}", input_.name(),
                 at + static_cast<std::uint64_t>(s.at(stage::read).result), *input_.size());
   }
-  if (const int status = s.fence(stage::compress)->status(); status < 0) {
+  if (const int status = settled_status(*s.fence(stage::compress)); status < 0) {
     return fail("chunk {}: device {} failed to compress it: {}{}", s.chunk, s.device,
                 describe_error(from_negative_errno(status)), injected(stage::compress));
   }

@@ -10,6 +10,8 @@ A block that defines main() is a program of its own. Any other block marked `cpp
 the info string says `cpp body`, inside a function. What includes interlock/model/ is compiled for
 the model platform.
 
+A block marked `diff` is one of tests/model/fixtures/, which are applied and explored.
+
 Each program in examples/ has a page beside it, a row in examples/README.md, and a page's worth of
 lines; and the wrapper that examples/wrap_cqe.cpp shows (from `// --- the wrapper` to the next
 `// ---`) has less than 40.
@@ -89,12 +91,20 @@ def bad_examples():
         yield f"examples/wrap_cqe.cpp: the wrapper has {lines} lines, not 1 to {WRAPPER_LINES}"
 
 
+def untested_diffs(path):
+    known = {d.read_text() for d in ROOT.glob("tests/model/fixtures/*/*.diff")}
+    for block in re.findall(r"^```diff\n(.*?)^```$", path.read_text(), re.M | re.S):
+        if block not in known:
+            yield f"{path.relative_to(ROOT)}: a diff that is none of tests/model/fixtures: {block.splitlines()[:4]}"
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     failures, count = list(bad_examples()), 0
     for path in documents():
         failures += dead_links(path)
+        failures += untested_diffs(path)
         for line, info, code in blocks(path):
             count += 1
             with tempfile.NamedTemporaryFile("w", suffix=".cpp") as source:

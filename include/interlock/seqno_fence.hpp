@@ -162,6 +162,8 @@ enum class seqno_wait_end { passed, timed_out, failed, stopped };
 /// (`seqno_timeline_kick`), with `failed` after seqno_timeline_fail. A word that another process
 /// can write is looked at every 100 ms at least, because its ring cannot be relied on; one that
 /// nobody rings, every `poll_interval`. An unbounded wait has the watchdog of dma_fence::wait.
+/// A fence of this point may tell its status a moment later, if another is about to signal it:
+/// `dma_fence::wait` waits for that.
 /// Context: task, may sleep.
 [[nodiscard]] INTERLOCK_API seqno_wait_end seqno_wait_until(
     const seqno_timeline& timeline, std::uint64_t seqno, deadline until,

@@ -32,13 +32,20 @@ void on_signal(dma_fence*, dma_fence_cb* cb) {
   device::wake_sleeper(*ring, job_ring_sleep::for_link);
 }
 
-/// Adds the callback; false if the fence is done by now.
-bool arm_callback(job_ring& ring, const ref_ptr<dma_fence>& fence) noexcept {
+/// Adds the callback; false if the fence is signalled by now. That it is decided in memory does not
+/// mean so: who has settled it may be kept from signalling it, by this very thread's priority.
+bool add_callback(job_ring& ring, const ref_ptr<dma_fence>& fence) noexcept {
   ring.link.signaled.store_relaxed(0);
   if (!fence->add_callback(ring.link.callback, &on_signal)) return false;
   ring.link.armed = device::link_wait::kind::callback;
   ring.link.fence = fence;
   ring.link.watch = detail::overdue_watch{no_deadline};
+  return true;
+}
+
+/// The same for a fence that is not waited for in memory.
+bool arm_callback(job_ring& ring, const ref_ptr<dma_fence>& fence) noexcept {
+  if (!add_callback(ring, fence)) return false;
   device::count(ring.counters.callback_waits);
   return true;
 }
@@ -111,12 +118,13 @@ int wait_for(job_ring& ring, job_entry& entry, const ref_ptr<dma_fence>& fence) 
     if (const seqno_point point = memory_point(ring, *fence); point.timeline != nullptr) {
       ring.link.in_memory = true;
       sleep_in_memory(ring, entry, point);
-    } else if (arm_callback(ring, fence)) {
-      sleep_for_callback(ring);
-      device::disarm_link(ring);
+      if (device::cancel_code(entry) != 0 || outcome_of(*fence) != 0) continue;
+      if (!add_callback(ring, fence)) continue;
+    } else if (!arm_callback(ring, fence)) {
+      continue;
     }
-    // Decided, but maybe it is another who signals it, in a moment.
-    if (outcome_of(*fence) != 0) break;
+    sleep_for_callback(ring);
+    device::disarm_link(ring);
   }
   count_memory_wait(ring);
   const int outcome = outcome_of(*fence);
@@ -158,7 +166,7 @@ bool arm(job_ring& ring, const ref_ptr<dma_fence>& fence, int event_fd) noexcept
   link.seqno = point.seqno;
   if (!seqno_event_arm(*link.timeline, link.event, point.seqno)) {
     link.timeline.reset();
-    return false;
+    return outcome_of(*fence) == 0 && add_callback(ring, fence);
   }
   link.armed = device::link_wait::kind::memory;
   link.fence = fence;
@@ -172,7 +180,7 @@ job_links poll_fence(job_ring& ring, const ref_ptr<dma_fence>& fence, int event_
   if (still_pending(ring)) return job_links::pending;
   device::disarm_link(ring);
   if (memory_point(ring, *fence).timeline != nullptr) ring.link.in_memory = true;
-  // A fence that cannot be armed is decided; maybe it is another who signals it, in a moment.
+  // A fence that cannot be armed is signalled.
   while (!fence->test_signaled_flag() && outcome_of(*fence) == 0) {
     if (arm(ring, fence, event_fd)) return job_links::pending;
   }

@@ -135,7 +135,10 @@ bool arm(dma_fence& fence) noexcept INTERLOCK_REQUIRES(fence.lock) {
     const dma_fence_ops* const table = rcu_dereference(fence.ops);
     if (table->enable_signaling != nullptr) will_signal = table->enable_signaling(&fence);
   }
-  if (!will_signal) fence.signal_locked();
+  if (!will_signal) {
+    platform::event::fence_answered(&fence);
+    fence.signal_locked();
+  }
   return will_signal;
 }
 
@@ -184,7 +187,6 @@ dma_fence::dma_fence(const dma_fence_ops& table, std::uint64_t context_, std::ui
     flags.store_relaxed(flags.load_relaxed() | flag::detach_ops);
   }
   platform::event::fence_init(this, context_, seqno_);
-  if (table.signaled != nullptr) platform::event::fence_polled(this);
 }
 
 bool dma_fence::signal() noexcept {
@@ -219,12 +221,14 @@ bool dma_fence::signal_locked() noexcept {
 
 bool dma_fence::is_signaled_slow() noexcept {
   if (!provider_says_signaled(*this)) return false;
+  platform::event::fence_answered(this);
   signal();
   return true;
 }
 
 bool dma_fence::is_signaled_slow_locked() noexcept {
   if (!provider_says_signaled(*this)) return false;
+  platform::event::fence_answered(this);
   signal_locked();
   return true;
 }

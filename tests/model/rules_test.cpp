@@ -148,6 +148,22 @@ TEST(rules, fences_of_a_context_are_signalled_in_order) {
   EXPECT_TRUE(good.passed()) << good;
 }
 
+/// Whoever is asked first says first that it is done, as seqno fences do.
+TEST(rules, fences_answer_in_any_order) {
+  static constexpr dma_fence_ops done_ops{
+      name, name, nullptr, [](dma_fence* /*fence*/) { return true; }, nullptr, nullptr, nullptr};
+  const auto r = once([] {
+    const std::uint64_t context = dma_fence_context_alloc();
+    auto* const first = new (std::malloc(sizeof(dma_fence))) dma_fence{done_ops, context, 1};
+    auto* const second = new (std::malloc(sizeof(dma_fence))) dma_fence{done_ops, context, 2};
+    if (!second->is_signaled()) std::abort();
+    first->signal();
+    intrusive_put(*first);
+    intrusive_put(*second);
+  });
+  EXPECT_TRUE(r.passed()) << r;
+}
+
 TEST(rules, a_wait_names_the_fence_that_nobody_signals) {
   const auto r = once([] {
     auto* const fence = new (std::malloc(sizeof(dma_fence))) dma_fence{plain_ops, 77, 5};

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "interlock_platform/local.hpp"
+#include "interlock_platform/park.hpp"
 #include "platform_test_support.hpp"
 
 namespace interlock::test {
@@ -42,6 +43,26 @@ seen run_service_thread(const char* name) {
 TEST(platform_thread, has_its_name_from_the_start) {
   EXPECT_STREQ(run_service_thread("ilk/worker").name, "ilk/worker");
   EXPECT_STREQ(run_service_thread("").name, "");
+}
+
+TEST(platform_thread, a_device_sleeps_until_its_word_is_written) {
+  struct shared {
+    atomic<std::uint32_t> word{0};
+    std::uint32_t seen = 0;
+  } s;
+  auto device = platform::spawn_device(
+      [](void* argument) {
+        auto& here = *static_cast<shared*>(argument);
+        while (here.word.load_acquire() == 0) platform::device_wait(here.word, 0);
+        platform::device_wait(here.word, 0);  // at once
+        here.seen = here.word.load_acquire();
+      },
+      &s, "device");
+  ASSERT_TRUE(device);
+  s.word.store_release(7);
+  platform::unpark(s.word, 1);
+  platform::join(*device);
+  EXPECT_EQ(s.seen, 7u);
 }
 
 TEST(platform_thread, keeps_15_bytes_of_a_long_name) {

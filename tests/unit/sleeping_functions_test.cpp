@@ -10,6 +10,7 @@
 
 #include "interlock/coroutine.hpp"
 #include "interlock/device/job_server.hpp"
+#include "interlock/device/simulated_device.hpp"
 #include "interlock/hrtimer.hpp"
 #include "interlock/irq_work.hpp"
 #include "interlock/mutex.hpp"
@@ -157,6 +158,18 @@ const sleeping_function sleeping_functions[] = {
              "test", [](void*) { return 0; }, nullptr, nullptr);
        });
      }},
+    {"make_simulated_device",
+     [] {
+       in_atomic_context([] { (void)make_simulated_device("test", [](doorbell_register&) {}); });
+     }},
+    {"make_simulated_device_raw",
+     [] {
+       in_atomic_context([] {
+         (void)make_simulated_device_raw(
+             "test", [](doorbell_register&, void*) {}, nullptr, nullptr);
+       });
+     }},
+    {"simulated_device::remove", [] { in_atomic_context([] { simulated_device{}.remove(); }); }},
     {"kthread::stop", [] { in_atomic_context([] { (void)kthread{}.stop(); }); }},
     {"kthread::join", [] { in_atomic_context([] { (void)kthread{}.join(); }); }},
     {"shutdown", [] { in_atomic_context([] { shutdown(); }); }},

@@ -132,11 +132,12 @@ void machine::report_race(const access_record& old, std::uintptr_t address, std:
   race_ordinal = old.ordinal;
   const process& other = processes[old.by];
   failed = failure_kind::data_race;
-  const int n = std::snprintf(
-      failure_text, sizeof failure_text,
-      "BUG: data-race: %s of %zu bytes at %p by %s on cpu %u, %s by %s on cpu %u before it",
-      kind_name(writes, atomic, frees), size, reinterpret_cast<void*>(address), me().name, me().cpu,
-      kind_name(old.writes, old.atomic, old.frees), other.name, other.cpu);
+  const int n =
+      std::snprintf(failure_text, sizeof failure_text,
+                    "BUG: data-race: %s of %zu bytes at %p by %s %s, %s by %s %s before it",
+                    kind_name(writes, atomic, frees), size, reinterpret_cast<void*>(address),
+                    me().name, standing{me()}.text, kind_name(old.writes, old.atomic, old.frees),
+                    other.name, standing{other}.text);
   failure_size = n < 0 ? 0 : static_cast<std::size_t>(n);
   failure_depth = capture(failure_stack, pc);
   to_host();

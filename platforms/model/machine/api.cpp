@@ -68,6 +68,14 @@ void interlock_machine_join(uint64_t task) {
   need_execution("a task is joined");
   m.join(task, CALLER);
 }
+uint64_t interlock_machine_spawn_device(void (*entry)(void*), void* argument, const char* name) {
+  need_execution("a device is started");
+  return m.spawn_device(entry, argument, name);
+}
+void interlock_machine_device_wait(const uint32_t* word, uint32_t expected) {
+  need_execution("a device waits");
+  m.device_wait(word, expected, CALLER);
+}
 void interlock_machine_at_task_exit(void (*hook)(void)) { m.task_exit = hook; }
 
 int interlock_machine_park(const uint32_t* word, uint32_t expected, int64_t until, bool when_idle) {
@@ -112,6 +120,7 @@ void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, 
     case interlock_machine_might_sleep: m.might_sleep(CALLER); break;
     case interlock_machine_lock_acquire: {
       constexpr std::uint64_t sleeping = 3;
+      m.deny_device("takes a lock");
       m.rules.lock_acquire(a, b >> 1 == sleeping, (b & 1) != 0, CALLER);
       break;
     }
@@ -132,7 +141,7 @@ void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, 
     case interlock_machine_signalling_begin: m.rules.signalling_begins(); break;
     case interlock_machine_signalling_end: m.rules.signalling_ends(); break;
     case interlock_machine_fence_init: m.rules.fence_made(a, b, c); break;
-    case interlock_machine_fence_polled: m.rules.fence_polled(a); break;
+    case interlock_machine_fence_answered: m.rules.fence_answered(a); break;
     case interlock_machine_fence_signaled: m.rules.fence_signaled(a); break;
     case interlock_machine_fence_wait_start: m.rules.fence_waited(a, true, CALLER); break;
     case interlock_machine_fence_wait_end: m.rules.fence_waited(a, false, CALLER); break;

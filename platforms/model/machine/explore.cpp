@@ -73,8 +73,8 @@ struct exploration {
     return of.began.compare_exchange_strong(began, now) ? now : began;
   }
 
-  /// The others may be at it as well: their samples count.
-  [[nodiscard]] bool spent() const noexcept {
+  /// The budget, or one of `parts` of its time. The others may be at it as well: their samples count.
+  [[nodiscard]] bool spent(unsigned parts = 1) const noexcept {
     const std::uint64_t mine = result.executions - told;
     if (shared.of->ended.load(std::memory_order_relaxed) != 0) return true;
     if (!sampling && options.executions != 0 && result.executions >= options.executions)
@@ -83,7 +83,7 @@ struct exploration {
         shared.of->sampled.load(std::memory_order_relaxed) + mine >= sampled_for)
       return true;
     if (options.nanoseconds == 0 || result.executions % clock_every != 0) return false;
-    return wall_clock() - began >= options.nanoseconds;
+    return wall_clock() - began >= options.nanoseconds / parts;
   }
 
   /// The samplers may run as many executions, they and those of other processes together.
@@ -120,7 +120,7 @@ struct exploration {
   }
 
   /// Runs executions of one method. False: one has failed.
-  bool run(method how, std::uint64_t limit) {
+  bool run(method how, std::uint64_t limit, unsigned parts = 1) {
     constexpr unsigned far = 32;  // from what another process draws
     const std::uint64_t seed = options.seed + (std::uint64_t{shared.process} << far) + turns++;
     strategy.begin(how, seed, options.pct_depth);
@@ -159,7 +159,7 @@ struct exploration {
         }
         m.approximate = true;  // those before it were not run anew
       }
-      if (spent() || (limit != 0 && ++count >= limit)) return true;
+      if (spent(parts) || (limit != 0 && ++count >= limit)) return true;
     }
   }
 
@@ -530,10 +530,11 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
       default: {
         // The portfolio: all of it if that ends soon, then the samplers in turn.
         constexpr std::uint64_t most = 20'000;
-        const std::uint64_t half = options.executions / 2;  // the rest is the samplers'
+        constexpr unsigned parts = 2;  // of the budget: one is the samplers'
+        const std::uint64_t half = options.executions / parts;
         const std::uint64_t first = half != 0 && half < most ? half : most;
         constexpr std::uint64_t turn = 1'000;
-        if (!helps) passed = e.run(method::exhaustive, first);
+        if (!helps) passed = e.run(method::exhaustive, first, parts);
         if (!passed || result.complete) break;
         if (options.executions != 0 && options.executions <= first) break;
         e.begin_sampling(options.executions != 0 ? options.executions - first : 0);

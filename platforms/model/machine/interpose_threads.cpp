@@ -77,6 +77,7 @@ process_id holder_of(std::uint64_t object_id) noexcept {
 }
 
 int lock_mutex(pthread_mutex_t* mutex, std::uintptr_t pc) noexcept {
+  m.deny_device("takes a lock");
   if (holder_of(object_of(mutex)) == m.self) {
     if (recursive(mutex)) {
       ++mutex->__data.__count;

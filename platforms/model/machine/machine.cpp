@@ -74,6 +74,7 @@ process_id machine::new_process(process::role role, unsigned on) noexcept {
 
 std::uint64_t machine::spawn(void (*entry)(void*), void* argument, const char* name,
                              bool service) noexcept {
+  deny_device("starts a task");
   if (running) drain(0);  // the new task sees all that came before it
   unsigned on;
   if (service) {
@@ -309,6 +310,7 @@ void machine::flow_main(boost::context::detail::transfer_t came) {
     m.serve_interrupt(p);
   } else {
     p.stack.entry(p.stack.argument);
+    if (p.device == device_state::runs) p.device = device_state::ends;
     run_thread_destructors();
     m.rules.task_ends(m.self);
     if (m.task_exit != nullptr) m.task_exit();
@@ -517,6 +519,7 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   if (p.kind == process::role::interrupt) {
     fail(failure_kind::assertion, "BUG: scheduling while atomic: an interrupt handler sleeps");
   }
+  deny_device("sleeps");
   op o = local_op(op_kind::park, pc);
   o.what = {address, sizeof *word, false};
   o.also = object_write(object::wait_queue, address);
@@ -570,6 +573,7 @@ unsigned machine::unpark(const std::uint32_t* word, unsigned count, std::uintptr
 }
 
 void machine::join(std::uint64_t task, std::uintptr_t pc) noexcept {
+  deny_device("waits for a task");
   const auto id = static_cast<process_id>(task - 1);
   me().word = task;
   point(object_op(op_kind::join, object::task, std::uint64_t{id} << granule_bits, pc));
@@ -925,8 +929,8 @@ void machine::report_deadlock() noexcept {
     if (p.waits == wait_kind::parked) what = "sleeps, and nobody can wake it";
     if (p.pending.kind == op_kind::join) what = "waits for a task that does not end";
     if (p.pending.kind == op_kind::lock) what = "waits for a lock that nobody will give back";
-    used += static_cast<std::size_t>(
-        std::snprintf(text + used, sizeof text - used, "  %s on cpu %u %s\n", p.name, p.cpu, what));
+    used += static_cast<std::size_t>(std::snprintf(text + used, sizeof text - used, "  %s %s %s\n",
+                                                   p.name, standing{p}.text, what));
   }
   used += rules.describe_waits(text + used, sizeof text - used);
   fail(any_spins ? failure_kind::livelock : failure_kind::deadlock, "%s: no flow can go on\n%s",

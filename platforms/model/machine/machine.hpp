@@ -42,6 +42,9 @@ enum class preemption : std::uint8_t { none, voluntary, full };
 
 enum class wait_kind : std::uint8_t { nothing, parked, relaxed };
 
+/// Of hardware that a flow plays (device.cpp). What the program's hooks do at its end is not the hardware's.
+enum class device_state : std::uint8_t { none, runs, at_register, ends };
+
 struct process {
   flow stack;
   op pending{};
@@ -49,6 +52,7 @@ struct process {
   bool alive = false;  ///< has a flow (an idle interrupt level has none)
   bool ended = false;  ///< a task that has returned
   bool service = false;
+  device_state device = device_state::none;
   bool woken = false;
   bool watchdog = false;  ///< its deadline passes only when nothing else can run
   bool timed_out = false;
@@ -111,6 +115,12 @@ struct spin {
   std::uintptr_t pc;
   std::size_t begin;  ///< of the choices that lead there, in `machine::spin_choices`
   std::size_t size;
+};
+
+/// "on cpu 1", or "(device)".
+struct standing {
+  explicit standing(const process& p) noexcept;
+  char text[16];
 };
 
 /// A store that its own CPU sees, and nobody else yet (TSO).
@@ -208,6 +218,11 @@ class machine {
   std::uint64_t spawn(void (*entry)(void*), void* argument, const char* name,
                       bool service) noexcept;
   void join(std::uint64_t task, std::uintptr_t pc) noexcept;
+  // device.cpp
+  std::uint64_t spawn_device(void (*entry)(void*), void* argument, const char* name) noexcept;
+  void device_wait(const std::uint32_t* word, std::uint32_t expected, std::uintptr_t pc) noexcept;
+  /// Fails if the current process is a device, which has nothing to do this with.
+  void deny_device(const char* what) noexcept;
   int park(const std::uint32_t* word, std::uint32_t expected, std::int64_t until, bool watchdog,
            std::uintptr_t pc) noexcept;
   unsigned unpark(const std::uint32_t* word, unsigned count, std::uintptr_t pc) noexcept;

@@ -239,18 +239,28 @@ void oracle::fence_made(std::uint64_t fence, std::uint64_t context, std::uint64_
   fences_.push({fence, context, seqno, false, false, 0});
 }
 
-void oracle::fence_polled(std::uint64_t fence) noexcept {
-  if (fence_state* const f = find_fence(fence)) f->polled = true;
+void oracle::fence_answered(std::uint64_t fence) noexcept {
+  if (fence_state* const f = find_fence(fence)) f->answered = true;
 }
+
+namespace {
+
+/// Numbers of 32 bits begin again at 0; those of 64 bits have got beyond, or are not that far apart.
+bool is_before(std::uint64_t a, std::uint64_t b) noexcept {
+  if ((a | b) >> 32 == 0) return static_cast<std::int32_t>(a - b) < 0;
+  return static_cast<std::int64_t>(a - b) < 0;
+}
+
+}  // namespace
 
 void oracle::fence_signaled(std::uint64_t fence) noexcept {
   fence_state* const f = find_fence(fence);
   if (f == nullptr || f->signaled) return;
   f->signaled = true;
-  if (f->polled) return;
+  if (f->answered) return;
   for (context_state& c : contexts_) {
     if (c.context != f->context) continue;
-    if (static_cast<std::int64_t>(f->seqno - c.last) < 0) {
+    if (is_before(f->seqno, c.last)) {
       m.fail(failure_kind::rule,
              "BUG: fence %llu:%llu is signalled after %llu:%llu of the same timeline",
              static_cast<unsigned long long>(f->context), static_cast<unsigned long long>(f->seqno),

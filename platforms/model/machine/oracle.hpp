@@ -8,7 +8,8 @@
 ///   O2. A lock that a hardirq (softirq) takes is taken with interrupts (bottom halves) off elsewhere.
 ///   O3. A grace period does not end while a reader is inside that was inside when it began; nor does synchronize_rcu return,
 ///       or a callback run, while one is that was when it was called, or queued. A callback is queued once at a time.
-///   O4. Fences of one context are signalled in the order of their seqnos, but for those that a look at memory tells of.
+///   O4. Fences of one context are signalled in the order of their seqnos, but for those whose provider says, when it is
+///       asked, that they are done: then those before them are done too, and will say so when they are asked.
 ///   O5. A task ends as it began: nothing locked, counted, masked, or read.
 ///   O6. A signalling section does not wait for fences, nor for a lock that is held while somebody waits for one. As with
 ///       O1, whether or not somebody waits.
@@ -52,8 +53,7 @@ class oracle {
   void signalling_ends() noexcept;
 
   void fence_made(std::uint64_t fence, std::uint64_t context, std::uint64_t seqno) noexcept;
-  /// What it waits for is passed whether or not anybody has looked.
-  void fence_polled(std::uint64_t fence) noexcept;
+  void fence_answered(std::uint64_t fence) noexcept;
   void fence_signaled(std::uint64_t fence) noexcept;
   void fence_waited(std::uint64_t fence, bool begins, std::uintptr_t pc) noexcept;
 
@@ -75,7 +75,8 @@ class oracle {
   };
   struct fence_state {
     std::uint64_t fence, context, seqno;
-    bool signaled, polled;
+    bool signaled;
+    bool answered;
     process_set waiters;
   };
   struct context_state {

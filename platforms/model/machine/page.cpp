@@ -121,6 +121,12 @@ void write_file(const char* variable, const char* path, const std::string& text)
     std::fprintf(stderr, "interlock: %s: %s: %s\n", variable, path, std::strerror(errno));
 }
 
+std::string lanes() {
+  std::string text = "[";
+  for (unsigned c = 0; c < m.cpu_count; ++c) text += (c == 0 ? "" : ",") + quoted(lane_name(c));
+  return text + "]";
+}
+
 }  // namespace
 
 void write_steps(const std::string& name, const std::string& token, const std::string& text) {
@@ -146,7 +152,7 @@ void write_page(const std::string& name, const std::string& token, const std::st
   const story told = tell();
   std::set<std::string> files;
   std::string data = "{\"name\":" + quoted(name) + ",\"token\":" + quoted(token) +
-                     ",\"report\":" + quoted(text) + ",\"cpus\":" + std::to_string(m.cpu_count) +
+                     ",\"report\":" + quoted(text) + ",\"lanes\":" + lanes() +
                      ",\"rows\":" + rows_of(told, files) + ",\n\"objects\":{";
   bool first = true;
   for (const object_name& o : told.objects) {

@@ -87,7 +87,7 @@ function layout() {
   const x = {}; used.forEach((c, n) => x[c] = left0 + n * width);
   const total = { w: left0 + used.length * width, h: top0 + shown.length * height + 24 };
   const heads = make('div', 'heads'); heads.style.width = total.w + 'px';
-  used.forEach(c => { const h = make('span', '', 'CPU ' + c); h.style.left = x[c] + 18 + 'px'; heads.append(h); });
+  used.forEach(c => { const h = make('span', '', data.lanes[c]); h.style.left = x[c] + 18 + 'px'; heads.append(h); });
   lanes.append(heads);
   used.forEach(c => { const l = make('div', 'lane'); l.style.cssText = `left:${x[c] - 6}px;top:26px;height:${total.h}px`; lanes.append(l); });
   const ns = 'http://www.w3.org/2000/svg', svg = document.createElementNS(ns, 'svg');
@@ -160,7 +160,7 @@ function go(n) {
   if (box.offsetTop < lanes.scrollTop + 60 || box.offsetTop > lanes.scrollTop + lanes.clientHeight - 60)
     lanes.scrollTop = box.offsetTop - lanes.clientHeight / 2;
   const now = el('now'); now.textContent = '';
-  now.append(make('b', '', said(r)), make('div', 'dim', `${r.context} on CPU ${r.cpu}, ` + (r.mark ? 'after' : '') + ` step ${r.step}` +
+  now.append(make('b', '', said(r)), make('div', 'dim', `${r.context} on ${data.lanes[r.cpu]}, ` + (r.mark ? 'after' : '') + ` step ${r.step}` +
     (data.objects[r.object] ? ` — ${r.object}: ${data.objects[r.object]}` : '')));
   if (r.file) now.append(make('div', 'dim', `${r.function}  ${r.file}:${r.line}`));
   if (r.file) source(r);

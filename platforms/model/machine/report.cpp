@@ -90,7 +90,7 @@ void append_steps(std::string& text, const story& told) {
     columns[c] = at;
     if (widths[c] == 0) continue;
     head.resize(at, ' ');
-    head += "cpu " + std::to_string(c);
+    head += lane_name(c);
     at += std::max<std::size_t>(widths[c], 6) + 2;
   }
   text += head + '\n';
@@ -171,7 +171,7 @@ void append_processes(std::string& text, const story& told) {
     const process& p = m.processes[i];
     if (p.kind == process::role::interrupt && !p.alive) continue;
     char head[96];
-    std::snprintf(head, sizeof head, " %s on cpu %u: %s", p.name, p.cpu, state_of(p));
+    std::snprintf(head, sizeof head, " %s %s: %s", p.name, standing{p}.text, state_of(p));
     text += head + awaited(told, p) + '\n';
     if (!p.ended) append_held(text, told, i);
     const bool somewhere = !p.ended && p.pending.kind != op_kind::start;
@@ -210,6 +210,14 @@ unsigned unwind(std::uintptr_t* into, std::size_t most) noexcept {
   return found.count;
 }
 
+std::string lane_name(unsigned cpu) {
+  for (unsigned i = 0; i < m.process_count; ++i) {
+    const process& p = m.processes[i];
+    if (p.cpu == cpu && p.device != device_state::none) return "device " + std::string{p.name};
+  }
+  return "cpu " + std::to_string(cpu);
+}
+
 std::string_view headline() noexcept { return m.console_size != 0 ? m.console : m.failure_text; }
 
 namespace {
@@ -230,7 +238,7 @@ std::string failure_report() {
   if (m.failure_depth != 0 && !all_stand_still()) {
     const process& p = m.processes[m.self];
     append_stack(text, m.failure_stack, m.failure_depth, "   ",
-                 "by " + std::string{p.name} + " on cpu " + std::to_string(p.cpu) + ":\n");
+                 "by " + std::string{p.name} + ' ' + standing{p}.text + ":\n");
   }
   if (m.watched_depth != 0 && m.watched_process != no_process) {
     text += "before it, by " + std::string{m.processes[m.watched_process].name} + ":\n";

@@ -69,7 +69,7 @@ struct row {
   unsigned depth = 0;   ///< interrupts that stand on the task
   std::uint8_t by = 0;  ///< process
   std::string flow;     ///< name
-  std::string context;  ///< "task", "softirq", "hardirq", "nmi"
+  std::string context;  ///< "task", "softirq", "hardirq", "nmi", "device"
   std::string kind;
   enum class sort : std::uint8_t { step, lock, reader, rcu, fence, failure } what = sort::step;
   std::string object;
@@ -104,6 +104,9 @@ std::uintptr_t race_address() noexcept;
 
 /// Of the execution that has just run.
 story tell();
+
+/// What stands over the steps of a CPU: its number, or the name of the device that has this place.
+std::string lane_name(unsigned cpu);
 
 /// What has failed: what the program reported, else what the machine saw.
 std::string_view headline() noexcept;

@@ -232,10 +232,11 @@ class teller {
     }
     r.depth = static_cast<unsigned>(stack.size());
     const bool interrupt = p.kind == process::role::interrupt;
-    r.context = softirqs_[by] != 0 ? "softirq"
-                : !interrupt       ? "task"
-                : p.bell == 1      ? "nmi"
-                                   : "hardirq";
+    r.context = p.device != device_state::none ? "device"
+                : softirqs_[by] != 0           ? "softirq"
+                : !interrupt                   ? "task"
+                : p.bell == 1                  ? "nmi"
+                                               : "hardirq";
   }
   static bool on(const std::vector<process_id>& stack, process_id p) {
     for (const process_id q : stack) {

@@ -25,6 +25,19 @@ result<thread_handle> spawn(void (*entry)(void*), void* argument, const char* na
   return thread_handle{task};
 }
 
+result<thread_handle> spawn_device(void (*entry)(void*), void* argument,
+                                   const char* name) noexcept {
+  char short_name[name_size] = {};
+  std::strncpy(short_name, name, name_size - 1);
+  const std::uint64_t device = interlock_machine_spawn_device(entry, argument, short_name);
+  if (device == 0) return error::resource_unavailable_try_again;
+  return thread_handle{device};
+}
+
+void device_wait(const atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+  interlock_machine_device_wait(reinterpret_cast<const std::uint32_t*>(&word), expected);
+}
+
 void join(thread_handle thread) noexcept { interlock_machine_join(thread.value); }
 
 void thread_name(char* buffer) noexcept {

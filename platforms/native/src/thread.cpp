@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "interlock_platform/local.hpp"
+#include "interlock_platform/park.hpp"
 #include "native.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM::platform {
@@ -70,6 +71,15 @@ result<thread_handle> spawn(void (*entry)(void*), void* argument, const char* na
   }
   std::free(s);
   return from_negative_errno(-rc);
+}
+
+result<thread_handle> spawn_device(void (*entry)(void*), void* argument,
+                                   const char* name) noexcept {
+  return spawn(entry, argument, name);
+}
+
+void device_wait(const atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+  (void)park(word, expected, no_deadline);
 }
 
 void join(thread_handle thread) noexcept {

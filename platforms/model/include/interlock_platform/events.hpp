@@ -66,11 +66,11 @@ inline void rcu_dereference(const void* pointer) noexcept {
 inline void fence_init(const void* fence, std::uint64_t ctx, std::uint64_t seq) noexcept {
   announce(interlock_machine_fence_init, fence, ctx, seq);
 }
-inline void fence_polled(const void* fence) noexcept {
-  announce(interlock_machine_fence_polled, fence);
-}
 inline void fence_enable_signal(const void* fence) noexcept {
   announce(interlock_machine_fence_enable, fence);
+}
+inline void fence_answered(const void* fence) noexcept {
+  announce(interlock_machine_fence_answered, fence);
 }
 inline void fence_signaled(const void* fence) noexcept {
   announce(interlock_machine_fence_signaled, fence);

@@ -40,6 +40,13 @@ INTERLOCK_MACHINE_API unsigned interlock_machine_cpus(void);
 INTERLOCK_MACHINE_API uint64_t interlock_machine_spawn(void (*entry)(void*), void* argument,
                                                        const char* name, bool service);
 INTERLOCK_MACHINE_API void interlock_machine_join(uint64_t task);
+/* A device: hardware that `entry(argument)` plays. It takes steps whatever the CPUs have masked, and nothing interrupts it. It has memory
+ * and interrupt lines: where it locks, sleeps otherwise than below, starts or joins a task, the execution fails. An execution does not
+ * wait for its end. Joined as a task is. */
+INTERLOCK_MACHINE_API uint64_t interlock_machine_spawn_device(void (*entry)(void*), void* argument,
+                                                              const char* name);
+/* In a device only: sleeps while *word == expected, until an unpark of it. Synchronises with nothing: what reads the word does. */
+INTERLOCK_MACHINE_API void interlock_machine_device_wait(const uint32_t* word, uint32_t expected);
 /* Called in each task, after its entry has returned. */
 INTERLOCK_MACHINE_API void interlock_machine_at_task_exit(void (*hook)(void));
 
@@ -95,8 +102,8 @@ enum interlock_machine_event {
   interlock_machine_rcu_invoked,     /* a: head */
   interlock_machine_rcu_dereference, /* a: pointer */
   interlock_machine_fence_init,      /* a: fence, b: context, c: seqno */
-  interlock_machine_fence_polled,    /* a: fence; signalled by who looks, in any order */
   interlock_machine_fence_enable,    /* a: fence */
+  interlock_machine_fence_answered,  /* its provider was asked, and says that it is done */
   interlock_machine_fence_signaled,
   interlock_machine_fence_wait_start,
   interlock_machine_fence_wait_end,

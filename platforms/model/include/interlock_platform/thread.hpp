@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "interlock/atomic.hpp"
 #include "interlock/result.hpp"
 #include "interlock_platform/platform.hpp"
 
@@ -21,7 +22,16 @@ struct thread_handle {
 INTERLOCK_API result<thread_handle> spawn(void (*entry)(void*), void* argument,
                                           const char* name) noexcept;
 
-/// Waits for the end of the task. Context: task, may sleep.
+/// Starts `entry(argument)` as a device: hardware, which takes steps whatever the CPUs have masked. It has memory and interrupt
+/// lines; that it locks, starts or joins a task, or sleeps otherwise than in `device_wait`, fails the execution.
+/// Errors: resource_unavailable_try_again. Context: task.
+INTERLOCK_API result<thread_handle> spawn_device(void (*entry)(void*), void* argument,
+                                                 const char* name) noexcept;
+/// Sleeps while `word == expected`; a write followed by `unpark` ends it. Orders nothing, the
+/// caller's load of the word does. Context: a device.
+INTERLOCK_API void device_wait(const atomic<std::uint32_t>& word, std::uint32_t expected) noexcept;
+
+/// Waits for the end of the task or device. Context: task, may sleep.
 INTERLOCK_API void join(thread_handle thread) noexcept;
 
 /// Copies the name of the current task into `buffer` (at least 16 bytes).

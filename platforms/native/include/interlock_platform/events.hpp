@@ -41,8 +41,9 @@ inline void rcu_callback_invoked(const void* /*head*/) noexcept {}
 inline void rcu_dereference(const void* /*pointer*/) noexcept {}
 inline void fence_init(const void* /*fence*/, std::uint64_t /*ctx*/,
                        std::uint64_t /*seq*/) noexcept {}
-inline void fence_polled(const void* /*fence*/) noexcept {}
 inline void fence_enable_signal(const void* /*fence*/) noexcept {}
+/// Its provider was asked, and has said that it is done: it is signalled now, maybe before an earlier one that nobody has asked.
+inline void fence_answered(const void* /*fence*/) noexcept {}
 inline void fence_signaled(const void* /*fence*/) noexcept {}
 inline void fence_wait_start(const void* /*fence*/) noexcept {}
 inline void fence_wait_end(const void* /*fence*/) noexcept {}

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "interlock/atomic.hpp"
 #include "interlock/result.hpp"
 #include "interlock_platform/platform.hpp"
 
@@ -20,6 +21,15 @@ struct thread_handle {
 /// process. Errors: resource_unavailable_try_again, not_enough_memory. Context: task.
 INTERLOCK_API result<thread_handle> spawn(void (*entry)(void*), void* argument,
                                           const char* name) noexcept;
+
+/// Starts `entry(argument)` as a device: hardware, played by a thread as `spawn` makes it, which no
+/// CPU's masks hold up. It MUST NOT lock, nor sleep otherwise than in `device_wait`.
+/// Errors: as spawn. Context: task.
+INTERLOCK_API result<thread_handle> spawn_device(void (*entry)(void*), void* argument,
+                                                 const char* name) noexcept;
+/// Sleeps while `word == expected`; a write followed by `unpark` ends it. May return early. Orders
+/// nothing, the caller's load of the word does. Context: a device.
+INTERLOCK_API void device_wait(const atomic<std::uint32_t>& word, std::uint32_t expected) noexcept;
 
 /// Waits for the end of the thread. Context: task, may sleep.
 INTERLOCK_API void join(thread_handle thread) noexcept;
