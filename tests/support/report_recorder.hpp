@@ -16,7 +16,7 @@ class report_recorder {
  public:
   struct record {
     report_kind kind;
-    char text[6000];
+    char text[600];
   };
 
   report_recorder() noexcept;

@@ -23,6 +23,8 @@ constexpr std::uint32_t nmi_bits = 0x00f0'0000u;
 constexpr std::uint32_t preempt_bits = 0x0000'00ffu;
 constexpr unsigned idle_rounds_max = 64;
 constexpr std::int64_t idle_tick = 1'000'000;
+/// From here on a deadline is a watchdog's: who writes "in an hour" means that something else comes first.
+constexpr std::int64_t far_away = 5'000'000'000;
 
 constexpr std::size_t many = std::size_t{1} << 22;
 
@@ -212,7 +214,7 @@ process_id machine::decide() noexcept {
     }
     if (!unfinished) to_host();
     // Those that spin may do so within bounds; only then a watchdog's deadline passes.
-    constexpr unsigned watchdogs_max = 16;  ///< in a row, without anybody being woken or ending
+    constexpr unsigned watchdogs_max = 64;  ///< in a row, without anybody being woken or ending
     if (spinning && ++idle_rounds <= idle_rounds_max) {
       now += idle_tick;  // who spins may look at the clock
       for (unsigned i = 0; i < process_count; ++i) {
@@ -416,7 +418,7 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   p.woken = p.timed_out = false;
   p.word = address;
   p.until = until;
-  p.watchdog = watchdog;
+  p.watchdog = watchdog || until - now >= far_away;
   p.waits = wait_kind::parked;
   p.park_order = ++parks;
   p.spun_count = 0;
