@@ -11,8 +11,8 @@ void explore_test(void (*execution)()) {
   model::options how;
   how.cpus = 4;
   how.steps = 200'000;
-  how.executions = 60;
-  how.time = std::chrono::milliseconds{300};
+  how.executions = 100;
+  how.time = std::chrono::milliseconds{500};
   // Many switches, then few, at places that were not thought of. PCT is not fair: a flow that goes on until another has
   // done something may run for ever in it, which says nothing.
   for (const model::strategy strategy : {model::strategy::random, model::strategy::pct}) {

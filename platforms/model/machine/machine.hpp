@@ -241,7 +241,7 @@ class machine {
   std::int64_t now = 0;
   unsigned idle_watchdogs = 0;
   std::int64_t idle_since = 0;  ///< when the first of them passed
-  unsigned idle_rounds = 0;  ///< in which only time passed, for those that spin
+  unsigned idle_rounds = 0;     ///< in which only time passed, for those that spin
   std::uint64_t steps = 0;
   std::uint64_t max_steps = 0;
   bool approximate =
