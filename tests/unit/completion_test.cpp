@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "support/report_recorder.hpp"
+#include "support/rounds.hpp"
 #include "support/tasks.hpp"
 
 namespace interlock {
@@ -74,7 +75,7 @@ TEST_F(completion_test, complete_all_wakes_all_waiters) {
 }
 
 TEST_F(completion_test, what_came_before_complete_is_visible) {
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < test::rounds(200); ++i) {
     completion one;
     int plain = 0;
     kthread t = start("completer", [&] {
@@ -116,7 +117,7 @@ TEST_F(completion_test, a_complete_wins_over_signal_and_timeout) {
 
 /// An event that reaches a waiter which leaves by a signal is there for the other one.
 TEST_F(completion_test, an_interrupted_waiter_loses_no_event) {
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < test::rounds(200); ++round) {
     completion one;
     kthread leaving =
         start("leaving", [&]() -> int { return to_negative_errno(one.wait_interruptible()); });
@@ -135,7 +136,7 @@ TEST_F(completion_test, an_interrupted_waiter_loses_no_event) {
 /// The waiter owns the completion, and ends its life as soon as the wait returns. The memory is
 /// overwritten at once, so that a completer which is still inside it trips.
 TEST_F(completion_test, may_be_destroyed_as_soon_as_the_wait_returns) {
-  constexpr int rounds = 3000;
+  constexpr int rounds = test::rounds(3000, 6);
   atomic<completion*> next{nullptr};
   kthread completer = start("completer", [&] {
     for (int i = 0; i < rounds; ++i) {

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "seqno_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -164,7 +165,7 @@ TEST_F(coroutine_test, a_sleeping_runner_is_woken_by_post_and_stop) {
 
 /// The queue ends as soon as its last work has run, while the poster may still be inside post().
 TEST_F(coroutine_test, a_queue_may_end_right_after_its_last_work) {
-  constexpr int rounds = 300;
+  constexpr int rounds = test::rounds(300);
   struct stopper : task_work {
     task_queue* queue;
   };
@@ -181,7 +182,7 @@ TEST_F(coroutine_test, a_queue_may_end_right_after_its_last_work) {
 }
 
 TEST_F(coroutine_test, no_wake_is_lost) {
-  constexpr int works_each = 5000;
+  constexpr int works_each = test::rounds(5000);
   struct counter : task_work {
     atomic<int>* count;
   };
@@ -332,7 +333,7 @@ TEST_F(coroutine_test, a_fence_that_refuses_arming_does_not_suspend_for_good) {
 
 /// The coroutine holds the last reference, and ends on another thread while this one suspends it.
 TEST_F(coroutine_test, suspension_races_with_resumption) {
-  constexpr int rounds = 2000;
+  constexpr int rounds = test::rounds(2000);
   task_queue queue;
   kthread runner = start("runner", [&] { queue.run(); });
   dma_fence* next = nullptr;

@@ -5,6 +5,7 @@
 #include "fence_test_support.hpp"
 #include "interlock/rcupdate.hpp"
 #include "interlock_platform/park.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -617,7 +618,7 @@ TEST_F(dma_fence_test, a_private_stub_carries_its_time) {
 
 /// Each round: one signals, one adds. Either the add says "late", or the callback runs, once.
 TEST_F(dma_fence_test, no_callback_is_lost_between_signal_and_add) {
-  constexpr int rounds = 5000;
+  constexpr int rounds = test::rounds(5000, 2);
   ref_ptr<dma_fence> fence;
   atomic<int> round{0};
   atomic<int> finished{0};
@@ -643,7 +644,7 @@ TEST_F(dma_fence_test, no_callback_is_lost_between_signal_and_add) {
 
 /// Each round: one signals, one removes. Either the removal says so, or the callback ran.
 TEST_F(dma_fence_test, a_removed_callback_never_runs) {
-  constexpr int rounds = 5000;
+  constexpr int rounds = test::rounds(5000, 2);
   ref_ptr<dma_fence> fence;
   atomic<int> round{0};
   atomic<int> finished{0};
@@ -739,7 +740,7 @@ TEST_F(dma_fence_test, one_timestamp_for_all_who_ask) {
     locked.store_release(true);
     await_contention(fence->lock);  // one waits; the other soon will
     while (asking.load_acquire() < 2) platform::yield();
-    for (int i = 0; i < 100; ++i) platform::yield();
+    for (int i = 0; i < test::rounds(100); ++i) platform::yield();
   }
   one.join();
   other.join();

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "fence_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -290,7 +291,7 @@ TEST_F(dma_fence_wait_test, wait_any_is_watched) {
 
 /// A waiter that leaves at its deadline while it is being woken: its stack must stay untouched.
 TEST_F(dma_fence_wait_test, timeouts_race_with_signals) {
-  constexpr int rounds = 1000;
+  constexpr int rounds = test::rounds(1000);
   ref_ptr<dma_fence> fence;
   atomic<int> round{0};
   atomic<int> finished{0};

@@ -6,6 +6,7 @@
 
 #include "fence_test_support.hpp"
 #include "interlock_platform/poller.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -76,7 +77,7 @@ TEST_F(fence_fd_test, keeps_its_fence_and_lets_it_go) {
 }
 
 TEST_F(fence_fd_test, closing_races_with_the_signal) {
-  constexpr int rounds = 500;
+  constexpr int rounds = test::rounds(500);
   ref_ptr<dma_fence> fence;
   atomic<int> round{0};
   atomic<int> finished{0};

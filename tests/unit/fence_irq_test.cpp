@@ -8,6 +8,7 @@
 #include "interlock_platform/poller.hpp"
 #include "irq_test_support.hpp"
 #include "seqno_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -88,11 +89,12 @@ TEST_F(fence_irq_test, a_handler_processes_a_timeline) {
   const auto line = make_line_on(cpu.id());
   mock_provider provider;
   const auto timeline = make_timeline(provider);
+  constexpr std::uint64_t rounds = test::rounds(50);
   const irq_action action = request(*line, [&] {
     seqno_timeline_process(*timeline);
     return irqreturn::handled;
   });
-  for (std::uint64_t n = 1; n <= 50; ++n) {
+  for (std::uint64_t n = 1; n <= rounds; ++n) {
     const auto fence = fence_at(timeline, n);
     counting_callback cb;
     ASSERT_TRUE(cb.add_to(*fence));
@@ -103,7 +105,7 @@ TEST_F(fence_irq_test, a_handler_processes_a_timeline) {
     EXPECT_FALSE(fence->remove_callback(cb.cb));
     EXPECT_EQ(cb.runs.load_acquire(), 1);
   }
-  EXPECT_EQ(provider.armed.load_relaxed(), 50);
+  EXPECT_EQ(provider.armed.load_relaxed(), rounds);
 }
 
 TEST_F(fence_irq_test, a_handler_drops_the_last_reference) {
@@ -138,7 +140,8 @@ TEST_F(fence_irq_test, handlers_land_between_any_two_instructions) {
   const auto line = make_line_on();
   mock_provider provider;
   const auto timeline = make_timeline(provider);
-  const auto shared = make_mock();
+  const auto shared = make_mock(2);  // of a timeline of its own
+  constexpr std::uint64_t rounds = test::rounds(3000);
   ref_ptr<dma_fence> current;
   atomic<bool> ready{false};
   atomic<std::uint64_t> handled{0};
@@ -156,12 +159,12 @@ TEST_F(fence_irq_test, handlers_land_between_any_two_instructions) {
   });
   atomic<bool> stop{false};
   kthread raiser = start("raiser", [&] {
-    while (!stop.load_acquire()) {
+    for (int n = 0; n < endless && !stop.load_acquire(); ++n) {
       raise_irq(*line);
       schedule();
     }
   });
-  for (std::uint64_t n = 1; n <= 3000; ++n) {
+  for (std::uint64_t n = 1; n <= rounds; ++n) {
     current = make_mock(1, n);
     ready.store_release(true);
     counting_callback cb;

@@ -12,6 +12,7 @@
 #include "interlock/shutdown.hpp"
 #include "irq/timer_heap.hpp"
 #include "irq_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace {
 
@@ -150,7 +151,7 @@ TEST_F(hrtimer_unit, its_end_waits_for_its_function) {
       slow& self = *INTERLOCK_CONTAINER_OF(&t, slow, timer);
       self.step.store_release(1);
       while (self.step.load_acquire() == 1) platform::cpu_relax();
-      for (int i = 0; i < 100'000; ++i) platform::cpu_relax();
+      for (int i = 0; i < interlock::test::rounds(100'000); ++i) platform::cpu_relax();
       self.step.store_release(3);
       return hrtimer_restart::norestart;
     }};
@@ -270,7 +271,7 @@ TEST_F(hrtimer_unit, a_function_may_end_the_life_of_its_timer) {
       return hrtimer_restart::norestart;
     }
   };
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < interlock::test::rounds(200); ++i) {
     completion done;
     auto o = std::make_unique<owner>();
     o->done = &done;
@@ -282,8 +283,9 @@ TEST_F(hrtimer_unit, a_function_may_end_the_life_of_its_timer) {
 TEST_F(hrtimer_unit, start_and_cancel_race) {
   test_timer t;
   counter stop{0};
+  constexpr int wanted = interlock::test::rounds(500, 0);
   const auto restart = [&] {
-    while (stop.load_relaxed() == 0) {
+    for (int n = 0; n < interlock::test::endless && stop.load_relaxed() == 0; ++n) {
       EXPECT_TRUE(hrtimer_start(t.timer, deadline_after(20us)));
       (void)hrtimer_try_to_cancel(t.timer);
       EXPECT_TRUE(hrtimer_start(t.timer, deadline_after(5us)));
@@ -291,9 +293,10 @@ TEST_F(hrtimer_unit, start_and_cancel_race) {
   };
   kthread a = start("starter", restart);
   kthread b = start("canceller", [&] {
-    while (stop.load_relaxed() == 0) (void)hrtimer_cancel(t.timer);
+    for (int n = 0; n < interlock::test::endless && stop.load_relaxed() == 0; ++n)
+      (void)hrtimer_cancel(t.timer);
   });
-  ASSERT_TRUE(eventually([&] { return t.runs.load_acquire() > 500; }));
+  ASSERT_TRUE(eventually([&] { return static_cast<int>(t.runs.load_acquire()) >= wanted; }));
   stop.store_relaxed(1);
   a.join();
   b.join();
@@ -304,7 +307,7 @@ TEST_F(hrtimer_unit, start_and_cancel_race) {
 }
 
 TEST_F(hrtimer_unit, cancelling_pinned_timers_races) {
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < interlock::test::rounds(300); ++i) {
     auto t = std::make_unique<test_timer>(hrtimer_mode::pinned);
     ASSERT_TRUE(hrtimer_start(t->timer, deadline_after(i % 2 == 0 ? 50us : 10us)));
     const deadline until = deadline_after(ktime{(i % 30) * 2'000});
@@ -330,7 +333,7 @@ TEST(timer_heap, serves_in_order) {
   std::mt19937 random{12345};
   std::vector<std::unique_ptr<hrtimer>> timers;
   hrtimer* root = nullptr;
-  for (int i = 0; i < 500; ++i) {
+  for (int i = 0; i < interlock::test::rounds(500, 50); ++i) {
     timers.push_back(std::make_unique<hrtimer>(nullptr));
     timers.back()->expires = deadline{ktime{static_cast<std::int64_t>(random() % 300)}};
     detail::heap_insert(root, *timers.back());

@@ -16,6 +16,7 @@
 #include "interlock/wait_queue.hpp"
 #include "interlock_platform/poller.hpp"
 #include "irq_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace {
 
@@ -419,7 +420,7 @@ TEST_F(irq, free_under_a_storm_never_leaves_a_handler_behind) {
   kthread storm = start("storm", [&] {
     while (stop.load_relaxed() == 0) raise_irq(*line);
   });
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < interlock::test::rounds(50); ++i) {
     auto alive = std::make_unique<counter>(1u);
     completion ran;
     {
@@ -581,7 +582,7 @@ TEST_F(irq, a_raise_that_the_cpu_did_not_serve_before_its_end_is_served) {
 }
 
 TEST_F(irq, raising_while_the_target_ends) {
-  for (int i = 0; i < 30; ++i) {
+  for (int i = 0; i < interlock::test::rounds(30, 1); ++i) {
     auto cpu = std::make_unique<spinning_cpu>();
     const auto line = make_line_on(cpu->id());
     counter runs{0};
@@ -633,7 +634,7 @@ TEST_F(irq, threaded_line_runs_on_the_service_cpu) {
     done.complete();
     return irqreturn::handled;
   });
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < interlock::test::rounds(100); ++i) {
     raise_irq(*line);
     done.wait();
   }
@@ -650,7 +651,7 @@ TEST_F(irq, a_descriptor_raises_its_line) {
       done.complete();
       return irqreturn::handled;
     });
-    for (int i = 0; i < 100; ++i) {
+    for (int i = 0; i < interlock::test::rounds(100); ++i) {
       platform::signal_event_fd(fd);
       done.wait();
     }
@@ -672,7 +673,7 @@ TEST_F(irq, a_handler_may_acknowledge_its_descriptor_itself) {
       done.complete();
       return irqreturn::handled;
     });
-    for (int i = 0; i < 100; ++i) {
+    for (int i = 0; i < interlock::test::rounds(100); ++i) {
       platform::signal_event_fd(fd);
       done.wait();
     }

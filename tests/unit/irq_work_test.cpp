@@ -8,6 +8,7 @@
 
 #include "interlock/smp.hpp"
 #include "irq_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace {
 
@@ -81,7 +82,7 @@ TEST_F(irq_work_unit, queues_itself_again) {
 TEST_F(irq_work_unit, runs_on_another_cpu) {
   spinning_cpu cpu;
   counted_work w;
-  for (std::uint32_t i = 1; i <= 100; ++i) {
+  for (std::uint32_t i = 1; i <= interlock::test::rounds(100); ++i) {
     EXPECT_TRUE(irq_work_queue_on(w.work, cpu.id()));
     irq_work_sync(w.work);
     ASSERT_EQ(w.runs.load_acquire(), i);
@@ -129,7 +130,7 @@ TEST_F(irq_work_unit, a_storm_from_two_sides_loses_no_run) {
   // A queue call that returned false is served by a run that begins after it.
   counter wanted{0};
   const auto storm = [&] {
-    for (int i = 0; i < 20'000; ++i) {
+    for (int i = 0; i < interlock::test::rounds(20'000); ++i) {
       wanted.fetch_add_relaxed(1);
       (void)irq_work_queue_on(w.work, cpu.id());
     }

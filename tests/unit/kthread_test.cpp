@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "support/report_recorder.hpp"
+#include "support/rounds.hpp"
 #include "support/tasks.hpp"
 
 namespace interlock {
@@ -37,7 +38,7 @@ TEST_F(kthread_test, stop_wakes_every_kind_of_sleep_and_returns_the_value) {
 }
 
 TEST_F(kthread_test, stop_before_the_thread_sleeps_is_not_lost) {
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < test::rounds(200); ++i) {
     kthread t = start("sleeper", [] { return sleep_until_stopped(task_uninterruptible, 1); });
     EXPECT_EQ(t.stop(), 1);
   }

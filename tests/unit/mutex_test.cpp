@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "support/report_recorder.hpp"
+#include "support/rounds.hpp"
 #include "support/tasks.hpp"
 
 namespace interlock {
@@ -59,7 +60,7 @@ TEST_F(mutex_test, locks_and_unlocks) {
 
 TEST_F(mutex_test, excludes_and_orders) {
   constexpr int threads = 8;
-  constexpr int rounds = 20'000;
+  constexpr int rounds = test::rounds(20'000, 2);
   long counter = 0;  // plain: the lock orders it
   {
     std::vector<kthread> workers;
@@ -175,7 +176,7 @@ TEST_F(mutex_test, try_lock_until_times_out) {
 
 /// The first waiter leaves by its timeout while the owner unlocks: the second must not sleep on.
 TEST_F(mutex_test, a_waiter_that_leaves_loses_no_wake) {
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < test::rounds(300); ++i) {
     holder h{m};
     kthread impatient = start("impatient", [&]() INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
       if (m.try_lock_until(deadline_after(ktime{20'000 + i * 300}))) m.unlock();
@@ -191,7 +192,7 @@ TEST_F(mutex_test, a_waiter_that_leaves_loses_no_wake) {
 /// Signals and unlocks at the same moment, many waiters: everybody gets the lock or an error.
 TEST_F(mutex_test, interrupted_waiters_lose_no_wake) {
   constexpr int threads = 4;
-  for (int round = 0; round < 50; ++round) {
+  for (int round = 0; round < test::rounds(50); ++round) {
     holder h{m};
     std::vector<kthread> waiters;
     for (int i = 0; i < threads; ++i) {
@@ -213,10 +214,10 @@ TEST_F(mutex_test, hands_over_to_a_starving_waiter) {
   kthread hog = start("hog", [&] {
     while (!stop.load_relaxed()) {
       const guard g{m};
-      for (int i = 0; i < 1000; ++i) platform::cpu_relax();
+      for (int i = 0; i < test::rounds(1000); ++i) platform::cpu_relax();
     }
   });
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < test::rounds(20); ++i) {
     const guard g{m};
   }
   stop.store_relaxed(true);
@@ -263,7 +264,7 @@ TEST_F(mutex_test, a_starving_waiter_is_overtaken_once_at_most) {
 }
 
 TEST_F(mutex_test, may_be_destroyed_by_the_next_owner) {
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < test::rounds(300); ++i) {
     auto shared = std::make_unique<mutex>();
     mutex* const raw = shared.get();
     atomic<bool> held{false};

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "interlock/rcupdate.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -24,7 +25,7 @@ struct object {
 };
 
 TEST(rcu_static, threads_that_end_leave_the_list) {
-  constexpr int rounds = 1000;
+  constexpr int rounds = test::rounds(1000);
   for (int i = 0; i < rounds; ++i) {
     std::thread first{[] { const guard g{rcu}; }};
     std::thread second{[] { const guard g{rcu}; }};

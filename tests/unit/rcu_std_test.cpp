@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "rcu_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -53,7 +54,7 @@ TEST(rcu_std, retire_deletes_after_the_regions) {
   {
     held_reader reader;
     (new object)->retire();
-    for (int i = 0; i < 100; ++i) platform::yield();
+    for (int i = 0; i < rounds(100); ++i) platform::yield();
     EXPECT_EQ(destroyed, 0);
   }
   std_rcu::rcu_barrier();

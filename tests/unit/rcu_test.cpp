@@ -16,6 +16,7 @@
 #include "interlock/bottom_half.hpp"
 #include "interlock/shutdown.hpp"
 #include "rcu_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -59,7 +60,7 @@ TEST(rcu_reader, holds_up_a_grace_period_until_it_leaves) {
   });
   // Under way, and it stays so for as long as the reader does.
   wait_until([&] { return get_state_synchronize_rcu() != cookie; });
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < rounds(1000); ++i) {
     platform::yield();
     ASSERT_FALSE(poll_state_synchronize_rcu(cookie));
   }
@@ -82,7 +83,7 @@ TEST(rcu_reader, of_an_inner_section_leaves_with_the_outermost) {
   entered.await();
   inner_left.await();
   const rcu_cookie cookie = start_poll_synchronize_rcu();
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < rounds(1000); ++i) {
     platform::yield();
     ASSERT_FALSE(poll_state_synchronize_rcu(cookie));
   }
@@ -96,15 +97,15 @@ TEST(rcu_reader, that_loops_does_not_starve_a_grace_period) {
   atomic<bool> stop{false};
   flag running;
   kthread reader = start([&] {
-    while (!stop.load_relaxed()) {
+    for (int n = 0; n < endless && !stop.load_relaxed(); ++n) {
       rcu_read_lock();
       running.raise();
       rcu_read_unlock();
     }
   });
   running.await();
-  for (int i = 0; i < 200; ++i) synchronize_rcu();
-  for (int i = 0; i < 200; ++i) synchronize_rcu_expedited();
+  for (int i = 0; i < rounds(200); ++i) synchronize_rcu();
+  for (int i = 0; i < rounds(200); ++i) synchronize_rcu_expedited();
   stop.store_relaxed(true);
   reader.join();
 }
@@ -123,7 +124,7 @@ TEST(rcu_reader, that_overlaps_with_others_does_not_starve_a_grace_period) {
     }
   };
   kthread first = start(body), second = start(body);
-  for (int i = 0; i < 50; ++i) synchronize_rcu();
+  for (int i = 0; i < rounds(50); ++i) synchronize_rcu();
   stop.store_relaxed(true);
   first.join();
   second.join();
@@ -136,15 +137,15 @@ TEST(rcu_reader, that_enters_later_does_not_hold_up_a_grace_period) {
   atomic<bool> stop{false};
   atomic<std::uint64_t> sections{0};
   kthread reader = start([&] {
-    while (!stop.load_relaxed()) {
+    for (int n = 0; n < endless && !stop.load_relaxed(); ++n) {
       const guard g{rcu};
       sections.fetch_add_relaxed(1);
-      for (int i = 0; i < 1000 && !stop.load_relaxed(); ++i) platform::yield();
+      for (int i = 0; i < rounds(1000) && !stop.load_relaxed(); ++i) platform::yield();
     }
   });
   wait_until([&] { return sections.load_relaxed() != 0; });
   std::uint64_t most = 0;
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < rounds(20); ++i) {
     const std::uint64_t before = sections.load_relaxed();
     synchronize_rcu();
     most = std::max(most, sections.load_relaxed() - before);
@@ -157,13 +158,13 @@ TEST(rcu_reader, that_enters_later_does_not_hold_up_a_grace_period) {
 TEST(rcu_reader, threads_come_and_go_during_grace_periods) {
   atomic<bool> stop{false};
   kthread updater = start([&] {
-    while (!stop.load_relaxed()) synchronize_rcu();
+    for (int n = 0; n < endless && !stop.load_relaxed(); ++n) synchronize_rcu();
   });
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < rounds(100); ++round) {
     kthread readers[4];
     for (kthread& t : readers) {
       t = start([] {
-        for (int i = 0; i < 100; ++i) const guard g{rcu};
+        for (int i = 0; i < rounds(100); ++i) const guard g{rcu};
       });
     }
     for (kthread& t : readers) t.join();
@@ -177,7 +178,7 @@ TEST(rcu_reader, never_sees_what_was_freed) {
   rcu_pointer<checked_object> shared{new checked_object};
   atomic<bool> stop{false};
   const auto read = [&] {
-    while (!stop.load_relaxed()) {
+    for (int n = 0; n < endless && !stop.load_relaxed(); ++n) {
       const guard g{rcu};
       const checked_object* const seen = rcu_dereference(shared);
       for (int i = 0; i < 8; ++i) ASSERT_EQ(seen->state, checked_object::alive);
@@ -185,7 +186,7 @@ TEST(rcu_reader, never_sees_what_was_freed) {
   };
   kthread first = start(read), second = start(read);
   const auto update = [&](int seed) {
-    for (int i = 0; i < 2000; ++i) {
+    for (int i = 0; i < rounds(2000); ++i) {
       checked_object* const old = rcu_exchange_pointer(shared, new checked_object);
       switch ((i + seed) % 3) {
         case 0:
@@ -214,7 +215,7 @@ TEST(rcu_poll, a_cookie_passes_with_the_next_grace_period_and_starts_none) {
   const rcu_cookie cookie = get_state_synchronize_rcu();
   const std::uint64_t before = rcu_get_statistics().grace_periods;
   EXPECT_FALSE(poll_state_synchronize_rcu(cookie));
-  for (int i = 0; i < 1000; ++i) platform::yield();
+  for (int i = 0; i < rounds(1000); ++i) platform::yield();
   EXPECT_FALSE(poll_state_synchronize_rcu(cookie));
   EXPECT_EQ(rcu_get_statistics().grace_periods, before);
   synchronize_rcu();
@@ -293,8 +294,9 @@ numbered& numbered_of(rcu_head* head) {
 
 TEST(rcu_callback, those_of_one_task_run_in_order) {
   std::vector<int> record;
-  std::vector<numbered> heads(1000);
-  for (int i = 0; i < 1000; ++i) {
+  constexpr int count = rounds(1000, 10);
+  std::vector<numbered> heads(count);
+  for (int i = 0; i < count; ++i) {
     numbered& n = heads[static_cast<std::size_t>(i)];
     n.number = i;
     n.record = &record;
@@ -304,8 +306,8 @@ TEST(rcu_callback, those_of_one_task_run_in_order) {
     });
   }
   rcu_barrier();
-  ASSERT_EQ(record.size(), 1000u);
-  for (int i = 0; i < 1000; ++i) ASSERT_EQ(record[static_cast<std::size_t>(i)], i);
+  ASSERT_EQ(record.size(), heads.size());
+  for (int i = 0; i < count; ++i) ASSERT_EQ(record[static_cast<std::size_t>(i)], i);
 }
 
 struct counted {
@@ -317,7 +319,7 @@ struct counted {
 };
 
 TEST(rcu_callback, a_barrier_waits_for_those_of_all_threads) {
-  for (int round = 0; round < 50; ++round) {
+  for (int round = 0; round < rounds(50); ++round) {
     atomic<int> count{0};
     std::vector<counted> heads(40);
     kthread threads[4];
@@ -342,7 +344,7 @@ TEST(rcu_callback, waits_for_a_reader) {
   atomic<int> count{0};
   counted c{{}, &count};
   call_rcu(c.rcu, counted::count_it);
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < rounds(1000); ++i) {
     platform::yield();
     ASSERT_EQ(count.load_relaxed(), 0);
   }
@@ -441,15 +443,17 @@ TEST(rcu_free, frees_blocks_by_the_offset_of_their_head) {
     char before[4000];
     rcu_head rcu;
   };
+  constexpr int count = rounds(100, 2);
   const std::uint64_t before = rcu_get_statistics().callbacks_invoked;
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < count; ++i) {
     auto* const b = static_cast<block*>(std::malloc(sizeof(block)));
     free_rcu(b->rcu, b);
     auto* const h = static_cast<rcu_head*>(std::malloc(sizeof(rcu_head)));
     free_rcu(*h, h);
   }
   rcu_barrier();
-  EXPECT_EQ(rcu_get_statistics().callbacks_invoked - before, 200u);  // leaks are LeakSanitizer's
+  EXPECT_EQ(rcu_get_statistics().callbacks_invoked - before,
+            2u * count);  // leaks are LeakSanitizer's
 }
 
 TEST(rcu_free, deletes_through_any_layout) {

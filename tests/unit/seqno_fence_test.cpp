@@ -8,6 +8,7 @@
 #include "interlock/rcupdate.hpp"
 #include "interlock/shutdown.hpp"
 #include "seqno_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -145,7 +146,7 @@ TEST_F(seqno_fence_test, an_unarmed_fence_answers_from_memory_and_latches) {
 TEST_F(seqno_fence_test, a_million_unarmed_fences_cost_their_producer_nothing) {
   mock_provider provider;
   const auto timeline = make_timeline(provider);
-  constexpr std::uint64_t count = 1'000'000;
+  constexpr std::uint64_t count = rounds(1'000'000, 10);
   std::vector<ref_ptr<dma_fence>> fences;
   fences.reserve(count);
   for (std::uint64_t n = 1; n <= count; ++n) fences.push_back(fence_at(timeline, n));
@@ -445,7 +446,7 @@ TEST_F(seqno_fence_test, processing_on_two_cpus_keeps_the_order) {
       self.newest->store_release(self.seqno);
     }
   };
-  constexpr std::uint64_t count = 2000;
+  constexpr std::uint64_t count = rounds(2000);
   mock_provider provider;
   const auto timeline = make_timeline(provider);
   atomic<std::uint64_t> newest{0};
@@ -478,7 +479,7 @@ TEST_F(seqno_fence_test, processing_on_two_cpus_keeps_the_order) {
 
 /// Arm against store: the device looks at `armed` after its store and processes only then.
 TEST_F(seqno_fence_test, no_fence_is_lost_between_arming_and_the_store) {
-  constexpr std::uint64_t rounds = 2000;
+  constexpr std::uint64_t rounds = test::rounds(2000);
   mock_provider provider;
   const auto timeline = make_timeline(provider);
   atomic<std::uint64_t> asked{0};
@@ -499,7 +500,7 @@ TEST_F(seqno_fence_test, no_fence_is_lost_between_arming_and_the_store) {
 
 /// Peek, arm and process decide one fence at once: its outcome is asked once.
 TEST_F(seqno_fence_test, one_outcome_for_all_who_ask) {
-  constexpr std::uint64_t rounds = 1000;
+  constexpr std::uint64_t rounds = test::rounds(1000);
   mock_provider provider;
   const auto timeline = make_timeline(provider);
   ref_ptr<dma_fence> fence;

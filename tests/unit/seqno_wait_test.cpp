@@ -6,6 +6,7 @@
 
 #include "interlock_platform/poller.hpp"
 #include "seqno_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace interlock::test {
 namespace {
@@ -65,7 +66,9 @@ TEST_F(seqno_wait_test, a_store_wakes_the_sleeper_and_arms_nothing) {
   EXPECT_EQ(w.end, seqno_wait_end::passed);
   EXPECT_EQ(seqno_timeline_cell(*timeline).waiters.load_relaxed(), 0u);
   EXPECT_EQ(provider.armed.load_relaxed(), 0);
-  EXPECT_EQ(seqno_timeline_get_statistics(*timeline).rings, 2u);
+  // It may have seen the second store on its way from the first, and have left.
+  const std::uint64_t rings = seqno_timeline_get_statistics(*timeline).rings;
+  EXPECT_TRUE(rings == 1 || rings == 2) << rings;
 }
 
 TEST_F(seqno_wait_test, without_sleepers_nothing_is_rung) {
@@ -136,7 +139,7 @@ TEST_F(seqno_wait_test, waiting_in_atomic_context_is_reported) {
 }
 
 TEST_F(seqno_wait_test, no_wake_is_lost) {
-  constexpr std::uint64_t rounds = 2000;
+  constexpr std::uint64_t rounds = test::rounds(2000);
   mock_provider provider;
   const auto there = make_timeline(provider);
   const auto back = make_timeline(provider);
@@ -222,7 +225,7 @@ TEST_F(seqno_wait_test, a_polled_timeline_rings_events) {
 }
 
 TEST_F(seqno_wait_test, arming_an_event_does_not_lose_a_store) {
-  constexpr std::uint64_t rounds = 1000;
+  constexpr std::uint64_t rounds = test::rounds(1000);
   mock_provider provider;
   const auto timeline = make_timeline(provider);
   atomic<std::uint64_t> asked{0};

@@ -9,6 +9,7 @@
 #include "interlock/irq_work.hpp"
 #include "interlock_platform/doorbell.hpp"
 #include "irq_test_support.hpp"
+#include "support/rounds.hpp"
 
 namespace {
 
@@ -70,7 +71,7 @@ class masked_cpu {
 TEST_F(smp, a_call_runs_on_its_cpu) {
   spinning_cpu cpu;
   seen s;
-  for (std::uint32_t i = 1; i <= 100; ++i) {
+  for (std::uint32_t i = 1; i <= interlock::test::rounds(100); ++i) {
     ASSERT_TRUE(smp_call_function_single(cpu.id(), seen::note, &s));
     ASSERT_EQ(s.calls.load_relaxed(), i);
   }
@@ -132,7 +133,7 @@ TEST_F(smp, a_call_to_the_service_cpu) {
 }
 
 TEST_F(smp, two_cpus_call_each_other_at_once) {
-  constexpr int rounds = 300;
+  constexpr int rounds = interlock::test::rounds(300);
   struct side {
     cpu_id id = cpu_id::none;
     completion up;
@@ -237,7 +238,7 @@ TEST_F(smp, a_thread_that_blocks_the_doorbell_does_not_come_online) {
 TEST_F(smp, an_nmi_reaches_a_cpu_with_interrupts_off) {
   masked_cpu cpu;
   seen s;
-  for (std::uint32_t i = 1; i <= 100; ++i) {
+  for (std::uint32_t i = 1; i <= interlock::test::rounds(100); ++i) {
     ASSERT_TRUE(nmi_call_function_single(cpu.id(), seen::note, &s));
     ASSERT_EQ(s.calls.load_relaxed(), i);
   }
@@ -291,7 +292,8 @@ TEST_F(smp, a_sleeping_cpu_answers) {
   });
   up.wait();
   seen s;
-  for (int i = 0; i < 50; ++i) ASSERT_TRUE(smp_call_function_single(id, seen::note, &s));
+  for (int i = 0; i < interlock::test::rounds(50); ++i)
+    ASSERT_TRUE(smp_call_function_single(id, seen::note, &s));
   EXPECT_EQ(s.cpu, id);
   end.complete();
   sleeper.join();
@@ -324,12 +326,13 @@ TEST_F(smp, cpus_come_and_go_while_all_are_called) {
       brief.join();
     }
   });
+  constexpr int rounds = interlock::test::rounds(300);
   counter calls{0};
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < rounds; ++i) {
     ASSERT_TRUE(on_each_cpu(
         [](void* cookie) { static_cast<counter*>(cookie)->fetch_add_relaxed(1); }, &calls));
   }
-  EXPECT_GE(calls.load_relaxed(), 600u);
+  EXPECT_GE(calls.load_relaxed(), 2u * rounds);
   stop.store_relaxed(1);
   churn.join();
 }

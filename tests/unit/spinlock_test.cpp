@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "support/report_recorder.hpp"
+#include "support/rounds.hpp"
 #include "support/tasks.hpp"
 
 namespace interlock {
@@ -104,7 +105,7 @@ TEST_F(spinlock_test, try_lock_takes_a_free_lock_in_every_mode) {
 
 TEST_F(spinlock_test, excludes_and_orders) {
   constexpr int threads = 8;
-  constexpr int rounds = 20'000;
+  constexpr int rounds = test::rounds(20'000, 1);
   long counter = 0;  // plain: the lock orders it
   {
     std::vector<kthread> workers;
@@ -156,7 +157,7 @@ TEST_F(spinlock_test, parked_waiters_are_all_woken) {
 
 /// Whoever gets the lock may destroy it at once: the unlock before must not touch it any more.
 TEST_F(spinlock_test, may_be_destroyed_by_the_next_owner) {
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < test::rounds(300); ++i) {
     auto shared = std::make_unique<spinlock>();
     spinlock* const raw = shared.get();
     atomic<bool> held{false};

@@ -5,6 +5,7 @@
 
 #include "interlock/completion.hpp"
 #include "support/report_recorder.hpp"
+#include "support/rounds.hpp"
 #include "support/tasks.hpp"
 
 namespace interlock {
@@ -67,7 +68,7 @@ TEST_F(stop_token_test, holds_a_reference_to_the_task) {
   auto s = std::make_unique<signal_on_stop>(source.get_token(), task_signal::interrupt, t.get());
   (void)t.join();
   // Its memory is not given to the tasks of other threads.
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < test::rounds(20); ++i) {
     start("other", [&] { EXPECT_NE(&current_task(), &target); }).join();
   }
   source.request_stop();  // the thread has ended

@@ -10,6 +10,7 @@
 
 #include "interlock/guard.hpp"
 #include "support/report_recorder.hpp"
+#include "support/rounds.hpp"
 #include "support/tasks.hpp"
 
 namespace interlock {
@@ -121,7 +122,7 @@ TEST_F(task_test, counts_wakes_from_real_sleeps_only) {
 
 /// The protocol of task.hpp under load: no wake may be lost, whatever the timing.
 TEST_F(task_test, ping_pong_loses_no_wake) {
-  constexpr std::uint32_t rounds = 20'000;
+  constexpr std::uint32_t rounds = test::rounds(20'000);
   atomic<std::uint32_t> ball{0};
   const auto wait_for = [&](std::uint32_t wanted) {
     while (true) {

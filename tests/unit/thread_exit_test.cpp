@@ -15,6 +15,7 @@
 #include "interlock/mutex.hpp"
 #include "interlock_platform/lifecycle.hpp"
 #include "support/report_recorder.hpp"
+#include "support/rounds.hpp"
 #include "support/sanitizers.hpp"
 #include "support/tasks.hpp"
 
@@ -48,7 +49,7 @@ TEST_F(thread_exit_test, its_task_bears_the_threads_name) {
 
 /// Threads begin, use everything once, and end, while others wake those that may have ended.
 TEST_F(thread_exit_test, wakes_race_with_ends) {
-  constexpr int threads = 200;
+  constexpr int threads = test::rounds(200);
   mutex m;
   long counter = 0;
   for (int i = 0; i < threads; ++i) {
@@ -113,7 +114,7 @@ TEST_F(thread_exit_test, destructors_of_thread_storage_may_lock) {
 /// Behind the last call of the library's own key: nothing of the library sees the thread end any more.
 TEST_F(thread_exit_test, locks_in_the_last_destructors_leave_nothing_behind) {
   if (test::thread_sanitizer) GTEST_SKIP() << "its own key ends the thread before the last round";
-  constexpr int threads = 2000;
+  constexpr int threads = test::rounds(2000);
   constexpr std::uintptr_t last_round = PTHREAD_DESTRUCTOR_ITERATIONS;
   static mutex m;
   static pthread_key_t key;

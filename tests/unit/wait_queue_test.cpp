@@ -7,6 +7,7 @@
 
 #include "interlock_platform/park.hpp"
 #include "support/report_recorder.hpp"
+#include "support/rounds.hpp"
 #include "support/tasks.hpp"
 
 namespace interlock {
@@ -160,16 +161,18 @@ TEST_F(wait_queue_test, wake_up_nr_and_all) {
 TEST_F(wait_queue_test, shared_waiters_all_wake_and_one_exclusive) {
   kthread shared[2];
   kthread exclusive[2];
-  for (kthread& t : shared) {
-    t = start("shared", [&] { wait_event(wq, [&] { return value.load_acquire() != 0; }); });
-  }
-  for (kthread& t : exclusive) {
-    t = start("exclusive",
-              [&] { wait_event_exclusive(wq, [&] { return value.load_acquire() != 0; }); });
-  }
+  atomic<int> looks{0};
+  const auto is_set = [&] {
+    const bool set = value.load_acquire() != 0;
+    looks.fetch_add_release(1);
+    return set;
+  };
+  for (kthread& t : shared) t = start("shared", [&] { wait_event(wq, is_set); });
+  for (kthread& t : exclusive) t = start("exclusive", [&] { wait_event_exclusive(wq, is_set); });
   EXPECT_TRUE(queued(4));
   for (kthread& t : shared) EXPECT_TRUE(sleeps(t.get(), task_uninterruptible));
   for (kthread& t : exclusive) EXPECT_TRUE(sleeps(t.get(), task_uninterruptible));
+  while (looks.load_acquire() < 8) platform::yield();  // each in vain, once it was queued
   value.store_release(1);
   wake_up(wq);
   for (kthread& t : shared) (void)t.join();
@@ -180,7 +183,7 @@ TEST_F(wait_queue_test, shared_waiters_all_wake_and_one_exclusive) {
 
 /// A wake that hits an exclusive waiter on its way out by a signal goes to the next one.
 TEST_F(wait_queue_test, a_wake_spent_on_a_leaving_waiter_is_passed_on) {
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < test::rounds(200); ++round) {
     value.store_release(0);
     kthread leaving = start("leaving", [&]() -> int {
       return to_negative_errno(wait_event_interruptible_exclusive(wq, [&] { return take(value); }));
@@ -253,7 +256,7 @@ TEST_F(wait_queue_test, finish_without_a_wake_passes_nothing_on) {
 
 TEST_F(wait_queue_test, many_wakers_and_waiters_lose_nothing) {
   constexpr int pairs = 3;
-  constexpr int units = 5000;
+  constexpr int units = test::rounds(5000);
   std::vector<kthread> all;
   for (int i = 0; i < pairs; ++i) {
     all.push_back(start("taker", [&] {

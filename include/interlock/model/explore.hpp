@@ -66,6 +66,9 @@ struct options {
   std::uint64_t executions = 100'000;                        ///< at most; 0: no limit
   std::chrono::nanoseconds time = std::chrono::seconds{10};  ///< at most; 0: no limit
   std::uint64_t steps = 20'000;  ///< of one execution; more is a failure; 0: 20 000
+  /// A deadline at least that far away passes only when nothing else can go on, as if it were to say that something else
+  /// comes first. 0: any may pass at any step.
+  std::chrono::nanoseconds far{};
   const char* replay = nullptr;  ///< the token of a failure: that execution alone
   /// In reports. Null: the test's (interlock/model/gtest.hpp), else a number.
   const char* name = nullptr;
@@ -131,6 +134,7 @@ template <class F>
   o.executions = how.executions;
   o.nanoseconds = static_cast<std::uint64_t>(how.time.count());
   o.steps = how.steps;
+  o.far = static_cast<std::uint64_t>(how.far.count());
   o.replay = how.replay;
   o.name = how.name;
   interlock_machine_result result;

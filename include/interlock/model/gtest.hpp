@@ -29,6 +29,9 @@ inline const char* test_name() {
   name = std::string{info->test_suite_name()} + '.' + info->name();
   return name.c_str();
 }
+/// Begins the failure of an execution that a GTEST_SKIP has ended: it did not pass.
+inline constexpr char skipped[] = "skipped at ";
+
 inline const bool names_explorations = (interlock_machine_name_explorations(test_name), true);
 
 }  // namespace detail
@@ -66,8 +69,8 @@ class expectations {
     void ReportTestPartResult(const testing::TestPartResult& result) override {
       if (!interlock_machine_in_execution()) {
         outside_.push_back(result);
-      } else if (result.failed()) {
-        std::string text = "BUG: expectation failed at ";
+      } else if (!result.passed()) {
+        std::string text = result.skipped() ? detail::skipped : "BUG: expectation failed at ";
         text += result.file_name() != nullptr ? result.file_name() : "?";
         text += ':' + std::to_string(result.line_number()) + '\n' + result.message();
         interlock_machine_fail(text.c_str());

@@ -28,7 +28,6 @@ namespace {
 
 constexpr std::uint64_t default_steps = 20'000;
 constexpr std::uint64_t restarts_max = 64;
-constexpr std::uint64_t clock_every = 64;  ///< executions between looks at the clock
 constexpr std::uint64_t progress_every = 16;
 constexpr unsigned shorter_tries = 200;
 constexpr std::uint64_t shorter_time = 2'000'000'000;
@@ -82,8 +81,7 @@ struct exploration {
     if (sampling && sampled_for != 0 &&
         shared.of->sampled.load(std::memory_order_relaxed) + mine >= sampled_for)
       return true;
-    if (options.nanoseconds == 0 || result.executions % clock_every != 0) return false;
-    return wall_clock() - began >= options.nanoseconds / parts;
+    return options.nanoseconds != 0 && wall_clock() - began >= options.nanoseconds / parts;
   }
 
   /// The samplers may run as many executions, they and those of other processes together.
@@ -488,10 +486,12 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
   m.every_access = options.points != 0;
   m.tso = options.memory != 0;
   m.max_steps = options.steps != 0 ? options.steps : default_steps;
+  m.far = static_cast<std::int64_t>(options.far);
   m.learned = m.approximate = false;
   m.interrupts_seen = m.host_entries[0] != nullptr || m.host_entries[1] != nullptr;
   m.watched_ordinal = 0;
   m.locations.forget_all();
+  [[maybe_unused]] static const bool once = (m.image.add(&environ, sizeof environ), true);
   m.image.remember();
   // One OS thread runs everything, but the program has many: libstdc++ must not take its short cuts.
   const char single_threaded = __libc_single_threaded;

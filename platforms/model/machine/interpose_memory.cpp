@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -68,28 +69,31 @@ EXPORT void* calloc(std::size_t count, std::size_t size) {
 }
 EXPORT void* realloc(void* block, std::size_t size) {
   const bool ours = m.arena.contains(reinterpret_cast<std::uintptr_t>(block));
-  if (!m.running && !ours) return __libc_realloc(block, size);
-  if (block == nullptr) return malloc(size);
-  std::size_t old = size;
-  if (ours) {
-    const heap::block* const b = m.arena.find(reinterpret_cast<std::uintptr_t>(block));
-    old = b != nullptr ? b->size : 0;
+  if (!ours && !explored(CALLER)) return __libc_realloc(block, size);
+  const bool in_execution = explored(CALLER);
+  if (block == nullptr)
+    return in_execution ? allocate(size, fundamental, CALLER) : __libc_malloc(size);
+  std::size_t old = 0;
+  if (!ours) {
+    old = malloc_usable_size(block);
+  } else if (const heap::block* const b = m.arena.find(reinterpret_cast<std::uintptr_t>(block))) {
+    old = b->size;
   }
-  void* const memory = m.running ? allocate(size, fundamental, CALLER) : __libc_malloc(size);
+  void* const memory = in_execution ? allocate(size, fundamental, CALLER) : __libc_malloc(size);
   if (memory == nullptr) return nullptr;
   std::memcpy(memory, block, old < size ? old : size);
   release(block, CALLER);
   return memory;
 }
 EXPORT void* memalign(std::size_t alignment, std::size_t size) {
-  return m.running ? allocate(size, alignment, CALLER) : __libc_memalign(alignment, size);
+  return explored(CALLER) ? allocate(size, alignment, CALLER) : __libc_memalign(alignment, size);
 }
 EXPORT void* aligned_alloc(std::size_t alignment, std::size_t size) {
-  return m.running ? allocate(size, alignment, CALLER) : __libc_memalign(alignment, size);
+  return explored(CALLER) ? allocate(size, alignment, CALLER) : __libc_memalign(alignment, size);
 }
 EXPORT int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
   void* const made =
-      m.running ? allocate(size, alignment, CALLER) : __libc_memalign(alignment, size);
+      explored(CALLER) ? allocate(size, alignment, CALLER) : __libc_memalign(alignment, size);
   if (made == nullptr) return ENOMEM;
   *memory = made;
   return 0;

@@ -233,14 +233,18 @@ process_id machine::decide() noexcept {
       to_host();
     }
     // Those that spin may do so within bounds; only then a watchdog's deadline passes.
-    constexpr unsigned watchdogs_max = 16;  ///< in a row, without anybody being woken or ending
+    // In a row, without anybody being woken or ending: so many, and for so long, since a wait that polls has many short ones.
+    constexpr unsigned watchdogs_max = 16;
+    constexpr std::int64_t watchdogs_time = 20'000'000;
+    if (idle_watchdogs == 0) idle_since = now;
     if (spinning && ++idle_rounds <= idle_rounds_max) {
       // Who spins may look at the clock, and what it waits for may be far.
       now += idle_tick << (idle_rounds < longest_shift ? idle_rounds : longest_shift);
       for (unsigned i = 0; i < process_count; ++i) {
         if (processes[i].waits == wait_kind::relaxed) processes[i].waits = wait_kind::nothing;
       }
-    } else if (++idle_watchdogs > watchdogs_max || !pass_deadline(true)) {
+    } else if ((++idle_watchdogs > watchdogs_max && now - idle_since > watchdogs_time) ||
+               !pass_deadline(true)) {
       report_deadlock();
     } else {
       idle_rounds = 0;
@@ -531,7 +535,7 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   p.woken = p.timed_out = false;
   p.word = address;
   p.until = until;
-  p.watchdog = watchdog;
+  p.watchdog = watchdog || (far != 0 && until - now >= far);
   p.waits = wait_kind::parked;
   p.park_order = ++parks;
   p.spun_count = 0;

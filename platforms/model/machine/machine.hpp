@@ -295,8 +295,10 @@ class machine {
   unsigned idle_watchdogs = 0;
   process_id flushes_for = no_process;  ///< who runs while a store buffer is written out
   unsigned idle_rounds = 0;             ///< in which only time passed, for those that spin
+  std::int64_t idle_since = 0;          ///< when the first watchdog of a row passed
   std::uint64_t steps = 0;
   std::uint64_t max_steps = 0;
+  std::int64_t far = 0;  ///< deadlines so far away pass as watchdogs' do; 0: none
   bool approximate =
       false;               ///< in this exploration: exhaustive search may have missed an execution
   bool abandoned = false;  ///< by the search: it equals another execution

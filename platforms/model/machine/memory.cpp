@@ -50,11 +50,12 @@ struct text {
 };
 const text program{nullptr};
 const text libc{"/libc.so"};
+const text linker{"/ld-linux"};  // what dlopen loads stays loaded
 
 }  // namespace
 
 bool in_program(std::uintptr_t pc) noexcept { return program.holds(pc); }
-bool in_libc(std::uintptr_t pc) noexcept { return libc.holds(pc); }
+bool in_libc(std::uintptr_t pc) noexcept { return libc.holds(pc) || linker.holds(pc); }
 
 heap::heap() noexcept : blocks_{std::size_t{1} << 20} {
   begin_ = reinterpret_cast<std::uintptr_t>(reserve(capacity));

@@ -86,6 +86,7 @@ void close_poller(poller& p) noexcept {
 
 result<void> poller_add(poller& p, int fd, std::uint64_t cookie) noexcept {
   if (cookie == 0) return error::invalid_argument;
+  if (fd < 0) return error::bad_file_descriptor;
   if (!is_simulated(fd)) return error::operation_not_supported;
   if (find_descriptor(fd, descriptor::kind::event) == nullptr) return error::bad_file_descriptor;
   state& s = pollers[p.number];
@@ -100,6 +101,7 @@ result<void> poller_add(poller& p, int fd, std::uint64_t cookie) noexcept {
 
 result<void> poller_rearm(poller& p, int fd, std::uint64_t cookie) noexcept {
   if (cookie == 0) return error::invalid_argument;
+  if (fd < 0) return error::bad_file_descriptor;
   if (!is_simulated(fd)) return error::operation_not_supported;
   state& s = pollers[p.number];
   ring(s);
@@ -120,6 +122,7 @@ void poller_remove(poller& p, int fd) noexcept {
 
 std::size_t poller_wait(poller& p, std::uint64_t* cookies, std::size_t capacity, deadline until,
                         deadline_kind kind) noexcept {
+  if (capacity == 0) return 0;  // as natively
   state& s = pollers[p.number];
   while (true) {
     const std::uint32_t heard = visible_load_acquire(s.bell);  // [B1] pairs with [B2]

@@ -146,7 +146,8 @@ struct interlock_machine_options {
   uint64_t executions;  /* at most; 0: no limit */
   uint64_t nanoseconds; /* at most; 0: no limit */
   uint64_t steps;       /* of one execution, at most; 0: 20 000 */
-  const char* replay;   /* a token: that execution alone */
+  uint64_t far; /* ns: a deadline that far away passes only when nothing else can go on; 0: none */
+  const char* replay; /* a token: that execution alone */
   void (*state)(
       void* argument,
       void*
