@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -121,6 +122,21 @@ TEST(pitfalls, copies_of_memory_are_accesses) {
                                 if (mine.words[11] == 77) std::abort();
                               });
   EXPECT_TRUE(says(read, "data-race")) << read;
+}
+
+TEST(pitfalls, what_an_execution_maps_it_may_unmap) {
+  const auto r = model::explore([] {
+    constexpr std::size_t size = 4096;
+    void* const memory =
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    must(memory != MAP_FAILED);
+    auto* const words = static_cast<int*>(memory);
+    const auto write = [=](int i) { words[i] = i; };
+    both([=] { write(0); }, [=] { write(1); });
+    must(words[0] == 0 && words[1] == 1);
+    must(::munmap(memory, size) == 0);
+  });
+  EXPECT_TRUE(holds(r)) << r;
 }
 
 TEST(pitfalls, algorithms_of_constant_size_are_accesses) {

@@ -34,12 +34,13 @@ enum class points : unsigned {
 
 /// Which executions are run.
 enum class strategy : unsigned {
-  portfolio,   ///< exhaustively if that ends soon, then by the three samplers in turn
+  portfolio,   ///< exhaustively if that ends soon, then by the samplers in turn
   exhaustive,  ///< one of each class of equal executions (dynamic partial-order reduction)
   enumerate,   ///< every one: to check the reduction
   random,      ///< a fair choice at each step
   pct,         ///< random priorities that change `pct_depth - 1` times (Burckhardt et al., 2010)
   pos,         ///< random priorities of steps (Yuan, Yang, Gu, 2018)
+  urw,         ///< each order of steps about as likely (Zhao, Wolff, Mathur, Roychoudhury, 2025)
 };
 
 /// What a load may see.

@@ -103,7 +103,10 @@ void machine::check_race(std::uintptr_t address, std::size_t size, bool writes, 
     watched_process = self;
   }
   each_granule(address, size, [&](std::uint64_t granule, std::uint8_t bytes) {
-    location& l = locations.at(granule, stamp);
+    // What is freed is not used again, and large blocks are seldom used as a whole.
+    location* const known = frees ? locations.find(granule, stamp) : nullptr;
+    if (frees && known == nullptr) return;
+    location& l = frees ? *known : locations.at(granule, stamp);
     if (writes && !atomic) begin_anew(l, granule, bytes);
     index* link = &l.accesses;
     while (*link != no_index) {
@@ -251,6 +254,7 @@ void machine::atomic_stored(std::uintptr_t address, int order) noexcept {
   if (local) return;
   if (releases_(order)) {
     r.published = p.seen;
+    if (interrupts_seen) r.published.join(my_cpu().handled, process_count);
     ++p.seen.at[self];
   } else {
     // A relaxed store carries what a fence before it has released, and ends every other release sequence.
@@ -269,6 +273,7 @@ void machine::atomic_modified(std::uintptr_t address, int order) noexcept {
   (acquires(order) ? p.seen : p.acquired).join(r.published, process_count);
   if (releases_(order)) {
     r.published.join(p.seen, process_count);
+    if (interrupts_seen) r.published.join(my_cpu().handled, process_count);
     ++p.seen.at[self];
   } else {
     r.published.join(p.released, process_count);
@@ -281,6 +286,7 @@ void machine::fence(int order, std::uintptr_t pc) noexcept {
   if (acquires(order)) p.seen.join(p.acquired, process_count);
   if (releases_(order)) {
     p.released = p.seen;
+    if (interrupts_seen) p.released.join(my_cpu().handled, process_count);
     ++p.seen.at[self];
   }
 }

@@ -480,6 +480,7 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
              interlock_machine_result& result) {
   static search strategy;
   m.strategy = &strategy;
+  strategy.forget();
   m.user_cpus = options.cpus;
   m.model = static_cast<preemption>(options.preemption);
   m.full_granularity = options.granularity != 0;
@@ -521,8 +522,9 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
         break;
       case 3:
       case 4:
-      case 5: {
-        constexpr method samplers[] = {method::random, method::pct, method::pos};
+      case 5:
+      case 6: {
+        constexpr method samplers[] = {method::random, method::pct, method::pos, method::urw};
         e.begin_sampling(options.executions);
         if (!helps || !e.spent()) passed = e.run(samplers[options.strategy - 3], 0);
         break;
@@ -538,9 +540,9 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
         if (!passed || result.complete) break;
         if (options.executions != 0 && options.executions <= first) break;
         e.begin_sampling(options.executions != 0 ? options.executions - first : 0);
-        constexpr method samplers[] = {method::pct, method::pos, method::random};
+        constexpr method samplers[] = {method::pct, method::pos, method::urw, method::random};
         for (unsigned i = shared.process; passed && !e.spent(); ++i)
-          passed = e.run(samplers[i % 3], turn);
+          passed = e.run(samplers[i % std::size(samplers)], turn);
         break;
       }
     }

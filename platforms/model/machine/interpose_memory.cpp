@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -97,6 +98,11 @@ EXPORT int posix_memalign(void** memory, std::size_t alignment, std::size_t size
   if (made == nullptr) return ENOMEM;
   *memory = made;
   return 0;
+}
+
+EXPORT int munmap(void* memory, std::size_t size) {
+  if (m.running) m.undo.forget(reinterpret_cast<std::uintptr_t>(memory), size);
+  return REAL(munmap)(memory, size);
 }
 
 // By default these call malloc and free, but then it would be the C++ library that allocates.

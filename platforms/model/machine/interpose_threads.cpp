@@ -153,7 +153,9 @@ EXPORT int pthread_detach(pthread_t thread) { return m.running ? 0 : REAL(pthrea
 EXPORT pthread_t pthread_self() {
   return m.running ? static_cast<pthread_t>(m.self + 1u + thread_bias) : REAL(pthread_self)();
 }
-EXPORT int pthread_equal(pthread_t a, pthread_t b) { return a == b; }
+// <pthread.h> may have defined it, to be inlined.
+EXPORT int equal_threads(pthread_t a, pthread_t b) __asm__("pthread_equal");
+int equal_threads(pthread_t a, pthread_t b) { return a == b; }
 
 EXPORT int pthread_mutex_lock(pthread_mutex_t* mutex) {
   return m.running ? lock_mutex(mutex, CALLER) : REAL(pthread_mutex_lock)(mutex);
@@ -295,10 +297,10 @@ EXPORT int pthread_once(pthread_once_t* once, void (*function)()) {
 }
 
 // Statics of functions: a lock, and one byte that the compiler's own code reads with an acquire load. Itanium C++ ABI 3.3.3.
-EXPORT int __cxa_guard_acquire(std::uint64_t* guard) {
+EXPORT int __cxa_guard_acquire(abi::__guard* guard) {
   auto* const done = reinterpret_cast<unsigned char*>(guard);
   if (!m.running) {
-    using function = int(std::uint64_t*);
+    using function = int(abi::__guard*);
     static function* cache;
     return real(cache, "__cxa_guard_acquire")(guard);
   }
@@ -313,9 +315,9 @@ EXPORT int __cxa_guard_acquire(std::uint64_t* guard) {
   }
   return 1;
 }
-EXPORT void __cxa_guard_release(std::uint64_t* guard) {
+EXPORT void __cxa_guard_release(abi::__guard* guard) {
   if (!m.running) {
-    using function = void(std::uint64_t*);
+    using function = void(abi::__guard*);
     static function* cache;
     real(cache, "__cxa_guard_release")(guard);
     return;
@@ -326,9 +328,9 @@ EXPORT void __cxa_guard_release(std::uint64_t* guard) {
   m.atomic_stored(address, __ATOMIC_RELEASE);
   m.unlock(object_of(guard), CALLER);
 }
-EXPORT void __cxa_guard_abort(std::uint64_t* guard) {
+EXPORT void __cxa_guard_abort(abi::__guard* guard) {
   if (!m.running) {
-    using function = void(std::uint64_t*);
+    using function = void(abi::__guard*);
     static function* cache;
     real(cache, "__cxa_guard_abort")(guard);
     return;

@@ -87,6 +87,16 @@ class location_table {
       i = (i + 1) & ((std::size_t{1} << slot_bits) - 1);
     }
   }
+  /// Null if this execution has not touched it.
+  location* find(std::uint64_t granule, std::uint32_t stamp) noexcept {
+    const std::uint64_t key = granule + 1;
+    std::size_t i = (key * 0x9e37'79b9'7f4a'7c15u) >> (64 - slot_bits);
+    while (slots_[i].key != key) {
+      if (slots_[i].key == 0) return nullptr;
+      i = (i + 1) & ((std::size_t{1} << slot_bits) - 1);
+    }
+    return slots_[i].stamp == stamp ? &slots_[i] : nullptr;
+  }
   [[nodiscard]] bool exhausted() const noexcept { return exhausted_; }
 
   void forget_all() noexcept {

@@ -98,6 +98,7 @@ std::uint64_t machine::spawn(void (*entry)(void*), void* argument, const char* n
   initialise_thread_storage(p.stack);
   if (running) {
     process& parent = me();
+    p.parent = self;
     p.seen.join(parent.seen, max_processes);
     ++parent.seen.at[self];
     p.before = parent.before;
@@ -299,6 +300,7 @@ void machine::serve_interrupt(process& p) noexcept {
   p.seen.join(side, process_count);
   entries[p.bell]();
   side.join(p.seen, process_count);
+  c.handled.join(p.seen, process_count);
   ++p.seen.at[id];
   --c.depth;
   p.alive = false;

@@ -57,6 +57,7 @@ struct process {
   bool watchdog = false;  ///< its deadline passes only when nothing else can run
   bool timed_out = false;
   wait_kind waits = wait_kind::nothing;
+  process_id parent = no_process;  ///< of a task
   std::uint8_t cpu = 0;
   std::uint8_t bell = 0;
   std::uint8_t level = 0;
@@ -150,6 +151,7 @@ struct cpu {
   process_id level[bells][bell_levels];
   clock irq_side;       ///< released when interrupts go on, and by their handlers
   clock nmi_side;       ///< the same of `hold`, and of NMIs
+  clock handled;        ///< by handlers that have ended: whoever releases on this CPU comes after them
   clock raised[bells];  ///< released by who rings
   clock softirq_side;
   clock preempt_side;

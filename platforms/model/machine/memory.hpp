@@ -77,6 +77,13 @@ class undo_log {
   void each_place(F f) noexcept {
     for (const entry& e : entries_) f(e.word);
   }
+  /// The memory is gone.
+  void forget(std::uintptr_t begin, std::size_t size) noexcept {
+    static std::uint64_t nowhere;
+    for (entry& e : entries_) {
+      if (reinterpret_cast<std::uintptr_t>(e.word) - begin < size) e.word = &nowhere;
+    }
+  }
   void roll_back() noexcept {
     while (!entries_.empty()) {
       *entries_.back().word = entries_.back().value;

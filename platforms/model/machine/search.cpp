@@ -99,6 +99,12 @@ bool search::prepare() noexcept {
       if (executions_ % patient_every == 0) m.patience = rounds_of_the_patient;
       return true;
     case method::pos: std::memset(priority_, 0, sizeof priority_); return true;
+    case method::urw:
+      for (unsigned p = 0; p < max_processes; ++p) {
+        expected_[p] = std::max(expected_[p], taken_[p]);
+        taken_[p] = 0;
+      }
+      return true;
     case method::random: return true;
   }
   return false;
@@ -154,6 +160,7 @@ process_id search::choose(process_set enabled) noexcept {
     case method::random: p = choose_at_random(enabled); break;
     case method::pct: p = choose_by_priority(enabled); break;
     case method::pos: p = choose_by_steps(enabled); break;
+    case method::urw: p = choose_by_what_is_left(enabled); break;
     case method::exhaustive:
     case method::enumerate:
       if (depth < path_.size()) {
@@ -202,6 +209,29 @@ process_id search::choose_at_random(process_set enabled) noexcept {
   return lowest(enabled);
 }
 
+/// Each process as likely as its share of the steps that are left, those of tasks that it will start included: so every order
+/// of the steps is about as likely as every other.
+process_id search::choose_by_what_is_left(process_set enabled) noexcept {
+  std::uint64_t unborn[max_processes] = {};
+  for (unsigned p = max_processes; p-- > m.process_count;) {
+    const process_id parent = parents_[p];
+    if (expected_[p] != 0 && parent < p) unborn[parent] += expected_[p] + unborn[p];
+  }
+  const auto weight = [&](process_id p) {
+    const std::uint64_t left = expected_[p] > taken_[p] ? expected_[p] - taken_[p] : 1;
+    return left + unborn[p];
+  };
+  std::uint64_t all = 0;
+  for (process_set left = enabled; left != 0; left &= left - 1) all += weight(lowest(left));
+  std::uint64_t drawn = random_.below(all);
+  for (process_set left = enabled;; left &= left - 1) {
+    const process_id p = lowest(left);
+    const std::uint64_t w = weight(p);
+    if (drawn < w) return p;
+    drawn -= w;
+  }
+}
+
 process_id search::choose_by_priority(process_set enabled) noexcept {
   const std::uint64_t depth = choices.size();
   process_id best = no_process;
@@ -241,6 +271,10 @@ process_id search::choose_by_steps(process_set enabled) noexcept {
 
 void search::step(process_id p, const op& o) noexcept {
   if (how_ != method::exhaustive) {
+    if (how_ == method::urw) {
+      ++taken_[p];
+      parents_[p] = m.processes[p].parent;
+    }
     if (how_ == method::enumerate || how_ == method::replay) {
       event& e = events.grow();
       e.what = o;

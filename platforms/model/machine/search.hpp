@@ -16,6 +16,7 @@
 ///       accesses count too: they belong to the step they come after. By R2 nobody sleeps through them.
 
 #include <cstdint>
+#include <cstring>
 
 #include "clock.hpp"
 #include "op.hpp"
@@ -23,7 +24,7 @@
 
 namespace interlock::machine {
 
-enum class method : std::uint8_t { exhaustive, enumerate, random, pct, pos, replay };
+enum class method : std::uint8_t { exhaustive, enumerate, random, pct, pos, urw, replay };
 
 /// A generator with a known sequence for each seed (xorshift64*).
 class random_source {
@@ -57,6 +58,8 @@ class search {
   search() noexcept;
 
   void begin(method how, std::uint64_t seed, unsigned depth) noexcept;
+  /// Another program: nothing that was learned holds.
+  void forget() noexcept { std::memset(expected_, 0, sizeof expected_); }
   /// Before each execution. False: there is none left.
   bool prepare() noexcept;
   /// After an execution.
@@ -94,6 +97,7 @@ class search {
   process_id choose_at_random(process_set enabled) noexcept;
   process_id choose_by_priority(process_set enabled) noexcept;
   process_id choose_by_steps(process_set enabled) noexcept;
+  process_id choose_by_what_is_left(process_set enabled) noexcept;
   void conflicts_of(process_id p, const op& o) noexcept;
   void record_touch(const footprint& f, std::uint32_t at, process_id p, bool enables) noexcept;
   [[nodiscard]] bool open_to(std::uint32_t k, process_id q) const noexcept;
@@ -121,6 +125,10 @@ class search {
   std::uint64_t priority_[max_processes] = {};
   std::uint64_t change_at_[16] = {};
   unsigned pct_depth_ = 3;
+  std::uint32_t expected_[max_processes] =
+      {};  ///< steps, as many as any execution of the sampler had
+  std::uint32_t taken_[max_processes] = {};
+  process_id parents_[max_processes] = {};
   std::uint64_t longest_ = 64;
   std::uint64_t lowest_ = 0;
   std::uint64_t executions_ = 0;

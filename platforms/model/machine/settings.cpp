@@ -22,8 +22,8 @@ namespace {
 
 const char* (*namer)() = nullptr;
 
-constexpr const char* strategies[] = {"portfolio", "exhaustive", "enumerate",
-                                      "random",    "pct",        "pos"};
+constexpr const char* strategies[] = {"portfolio", "exhaustive", "enumerate", "random",
+                                      "pct",       "pos",        "urw"};
 constexpr const char* preemptions[] = {"none", "voluntary", "full"};
 constexpr const char* granularities[] = {"user", "full"};
 constexpr const char* memories[] = {"sc", "tso"};
