@@ -211,6 +211,74 @@ TEST(library_irq, a_line_moves_to_another_cpu) {
   }));
 }
 
+/// A line that is disabled, or free, when its turn comes does not run.
+TEST(library_irq, a_disabled_line_does_not_run) {
+  const model::expectations here;
+  passes_both(some(5000, 3), [] {
+    const auto line = *make_irq_line(asynchronous);
+    std::atomic<int> disabled{0};
+    const auto action = request_irq(*line, [&] {
+                          EXPECT_EQ(disabled.load(), 0);
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    auto other = start("other", [&] {
+      disable_irq(*line);
+      disabled.store(1);
+      disabled.store(0);
+      enable_irq(*line);
+    });
+    (void)device.join();
+    (void)other.join();
+  });
+}
+
+TEST(library_irq, synchronize_waits_for_the_threaded_half) {
+  const model::expectations here;
+  passes(model::explore(some(5000), [] {
+    const auto line = *make_irq_line(asynchronous);
+    int done = 0;
+    auto action = request_threaded_irq(
+                      *line, [] { return irqreturn::wake_thread; }, [&] { ++done; })
+                      .value();
+    raise_irq(*line);  // on its own CPU: the handler has returned
+    synchronize_irq(*line);
+    EXPECT_EQ(done, 1);
+    action.free();
+  }));
+}
+
+/// A second interrupt raises the softirq of the first while that is served.
+TEST(library_irq, a_softirq_raised_while_softirqs_are_served_is_not_forgotten) {
+  const model::expectations here;
+  passes_both(some(5000, 3), [] {
+    struct state {
+      std::atomic<int> raised{0};
+      std::atomic<int> seen{0};
+    } s;
+    const softirq vector = *open_softirq(
+        "test",
+        [](void* cookie) {
+          auto& mine = *static_cast<state*>(cookie);
+          mine.seen.store(mine.raised.load());
+        },
+        &s);
+    const auto line = *make_irq_line(asynchronous);
+    const auto action = request_irq(*line, [&] {
+                          s.raised.fetch_add(1);
+                          raise_softirq(vector);
+                          return irqreturn::handled;
+                        }).value();
+    auto a = start("a", [&] { raise_irq(*line); });
+    auto b = start("b", [&] { raise_irq(*line); });
+    while (s.seen.load() == 0 || s.seen.load() != s.raised.load()) {
+      platform::cpu_relax();
+    }
+    (void)a.join();
+    (void)b.join();
+  });
+}
+
 // --- softirqs ---
 
 TEST(library_irq, a_softirq_runs_behind_its_interrupt) {
@@ -299,7 +367,67 @@ TEST(library_irq, work_that_comes_while_work_is_served_is_not_forgotten) {
   }));
 }
 
+/// After irq_work_sync the work may be freed: nobody looks at it any more.
+TEST(library_irq, irq_work_may_be_freed_when_it_is_synchronised) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const cpu_id cpu = *online_cpu();
+    auto* const first = new counting_work;
+    auto* const second = new counting_work;
+    auto other = start("other", [&] {
+      EXPECT_TRUE(irq_work_queue_on(*first, cpu));
+      EXPECT_TRUE(irq_work_queue_on(*second, cpu));
+      irq_work_sync(*first);
+      delete first;
+      irq_work_sync(*second);
+      delete second;
+    });
+    (void)other.join();
+  });
+}
+
 // --- calls and timers ---
+
+TEST(library_irq, a_call_to_the_own_cpu_replays_what_it_held_back) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    const cpu_id cpu = *online_cpu();
+    counting_work work;
+    std::atomic<int> step{0};
+    auto other = start("other", [&] {
+      EXPECT_TRUE(irq_work_queue_on(work, cpu));
+      irq_work_sync(work);
+      step.store(2);
+    });
+    const auto call = [](void* s) { static_cast<std::atomic<int>*>(s)->fetch_or(1); };
+    EXPECT_TRUE(smp_call_function_single(cpu, call, &step).has_value());
+    while ((step.load() & 2) == 0) {  // switches no interrupts on
+    }
+    (void)other.join();
+  });
+}
+
+TEST(library_irq, an_interrupt_that_comes_while_an_nmi_runs_is_served) {
+  const model::expectations here;
+  passes_both(some(5000, 3), [] {
+    const cpu_id cpu = *online_cpu();
+    counting_work work;
+    std::atomic<int> step{0};
+    auto worker = start("worker", [&] {
+      EXPECT_TRUE(irq_work_queue_on(work, cpu));
+      irq_work_sync(work);
+      step.fetch_add(1);
+    });
+    auto caller = start("caller", [&] {
+      const auto add = [](void* n) { static_cast<std::atomic<int>*>(n)->fetch_add(1); };
+      EXPECT_TRUE(nmi_call_function_single(cpu, add, &step).has_value());
+    });
+    while (step.load() != 2) {  // switches no interrupts on
+    }
+    (void)worker.join();
+    (void)caller.join();
+  });
+}
 
 TEST(library_irq, a_call_runs_on_its_cpu) {
   const model::expectations here;
