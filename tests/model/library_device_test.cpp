@@ -2,6 +2,8 @@
 
 /// Job rings on the simulated machine: a device whose thread does one job after another.
 
+#include <new>
+
 #include "interlock/device/job_server.hpp"
 #include "model/library_support.hpp"
 
@@ -57,6 +59,29 @@ TEST(library_device, a_device_that_sleeps_is_woken) {
     job_server* const server = *make_job_server(ops, nullptr, small());
     const auto fence = *job_ring_submit(job_server_ring(*server), work);
     fence->wait();
+    destroy_job_server(server);
+  }));
+}
+
+const char* name_of(dma_fence*) { return "foreign"; }
+constexpr dma_fence_ops foreign_ops = [] {
+  dma_fence_ops table{};
+  table.get_driver_name = table.get_timeline_name = name_of;
+  return table;
+}();
+
+/// A fence that no word in memory stands for: its callback looks for the sleeper.
+TEST(library_device, a_device_that_sleeps_for_a_fence_is_woken) {
+  passes(model::explore(tso(some(4000)), [] {
+    int n = 0;
+    const auto fence = ref_ptr<dma_fence>::adopt(
+        new (std::malloc(sizeof(dma_fence))) dma_fence{foreign_ops, dma_fence_context_alloc(), 1});
+    counting_job work{n};
+    work.waits[0] = fence;
+    job_server* const server = *make_job_server(ops, nullptr, small());
+    const auto done = *job_ring_submit(job_server_ring(*server), work);
+    fence->signal();
+    done->wait();
     destroy_job_server(server);
   }));
 }
