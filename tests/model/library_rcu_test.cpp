@@ -187,10 +187,12 @@ TEST(library_rcu, a_handler_is_a_reader) {
   passes(model::explore(full(some(8000)), program));
 }
 
-/// Its task has begun its first section, but is not on the list of readers yet.
+/// Its task has begun its first section, but is not on the list of readers yet. The machine's own rule
+/// judges, not what is freed: see the test before.
 TEST(library_rcu, a_handler_is_a_reader_before_its_task_is_known) {
   const auto program = [] {
     rcu_pointer<node> p{new node{1}};
+    std::atomic<bool> begun{false};
     ref_ptr<irq_line> line;
     irq_action action;
     auto owner = start("owner", [&] {  // on the other CPU, to which the line belongs
@@ -202,11 +204,15 @@ TEST(library_rcu, a_handler_is_a_reader_before_its_task_is_known) {
     });
     (void)owner.join();
     auto updater = start("updater", [&] {
+      while (!begun) {
+      }
       raise_irq(*line);
-      (void)rcu_exchange_pointer(p, new node{2});
-      synchronize_rcu();  // the machine's own rule judges; see the test before last
+      synchronize_rcu();
     });
-    auto reader = start("reader", [&] { read(p); });  // on the CPU of the line
+    auto reader = start("reader", [&] {  // on the CPU of the line
+      begun = true;
+      read(p);
+    });
     (void)updater.join();
     (void)reader.join();
   };

@@ -47,7 +47,20 @@ TEST(library_wait, a_task_that_tests_before_it_announces_loses_the_wake) {
 
 /// Each side stores, then looks at what the other stores.
 TEST(library_wait, sleeper_and_waker_have_full_barriers) {
-  passes(model::explore(tso(some(20'000)), [] { sleep_and_wake(order::state_then_test); }));
+  passes(model::explore(tso(some(20'000)), [] {
+    std::atomic<bool> condition{false};
+    auto sleeper = start("sleeper", [&] {
+      while (true) {
+        set_current_state(task_uninterruptible);
+        if (condition.load(std::memory_order_relaxed)) break;
+        schedule();
+      }
+      set_current_state_raw(task_running);
+    });
+    condition.store(true, std::memory_order_relaxed);
+    (void)wake_up_process(sleeper.get());
+    (void)sleeper.join();
+  }));
 }
 
 TEST(library_wait, a_handler_wakes_a_task_of_its_cpu) {
