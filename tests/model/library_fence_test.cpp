@@ -145,6 +145,17 @@ TEST(library_fence, a_wait_is_woken) {
   }));
 }
 
+/// What the signaller uses of it, stack and task, lasts as long.
+TEST(library_fence, a_waiter_may_end_when_its_wait_has_ended) {
+  passes(model::explore(some(10'000, 3), [] {
+    const auto fence = make_fence();
+    auto device = start("device", [=] { fence->signal(); });
+    auto waiter = start("waiter", [=] { fence->wait(); });
+    (void)waiter.join();
+    (void)device.join();
+  }));
+}
+
 TEST(library_fence, a_wait_with_a_deadline_ends) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {

@@ -216,21 +216,29 @@ TEST(library_irq, a_disabled_line_does_not_run) {
   const model::expectations here;
   const auto program = [] {
     const auto line = *make_irq_line(asynchronous);
-    std::atomic<int> disabled{0};
+    std::atomic<bool> disabled{false};
+    std::atomic<bool> raised{false};
     const auto action = request_irq(*line, [&] {
-                          EXPECT_EQ(disabled.load(), 0);
+                          EXPECT_FALSE(disabled.load());
                           return irqreturn::handled;
                         }).value();
     const auto disable = [&] {
       disable_irq(*line);
-      disabled.store(1);
-      disabled.store(0);
+      disabled = true;
+      while (!raised) {
+      }
+      disabled = false;
       enable_irq(*line);
     };
+    const auto raise = [&] {
+      raise_irq(*line);
+      raised = true;
+    };
     auto other = start("other", disable);
-    raise_irq(*line);
+    raise();
     (void)other.join();
-    auto device = start("device", [&] { raise_irq(*line); });
+    raised = false;
+    auto device = start("device", raise);
     disable();  // on the line's own CPU, which may have it queued
     (void)device.join();
   };
@@ -445,6 +453,20 @@ TEST(library_irq, a_call_runs_on_its_cpu) {
       EXPECT_EQ(seen, cpu);
     });
     (void)other.join();
+  });
+}
+
+/// Not by the look that it takes after 100 ms: then the clock has gone on.
+TEST(library_irq, a_caller_is_woken_at_the_end_of_its_call) {
+  const model::expectations here;
+  passes_both(some(3000), [] {
+    const cpu_id cpu = *online_cpu();
+    const deadline begun = monotonic_clock::now();
+    auto other = start("other", [&] {
+      EXPECT_TRUE(smp_call_function_single(cpu, [](void*) {}, nullptr).has_value());
+    });
+    (void)other.join();
+    EXPECT_LT(monotonic_clock::now() - begun, std::chrono::milliseconds{100});
   });
 }
 

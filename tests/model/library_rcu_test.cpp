@@ -193,12 +193,14 @@ TEST(library_rcu, a_handler_is_a_reader_before_its_task_is_known) {
   const auto program = [] {
     rcu_pointer<node> p{new node{1}};
     std::atomic<bool> begun{false};
+    std::atomic<int> step{0};
     ref_ptr<irq_line> line;
     irq_action action;
     auto owner = start("owner", [&] {  // on the other CPU, to which the line belongs
       line = *make_irq_line({.name = "reader", .kind = irq_kind::asynchronous});
       action = request_irq(*line, [&] {
-                 read(p);
+                 guard g{interlock::rcu};
+                 for (int i = 0; i < 8; ++i) step.store(i);  // a section of some length
                  return irqreturn::handled;
                }).value();
     });

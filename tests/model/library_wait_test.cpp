@@ -157,6 +157,19 @@ TEST(library_wait, a_task_that_ends_meanwhile_may_be_woken_by_reference) {
   }));
 }
 
+/// All uses of it come before its end, whoever ends it.
+TEST(library_wait, the_last_reference_to_a_task_frees_it) {
+  const model::expectations here;
+  passes(model::explore(some(20'000), [] {
+    auto ended = start("ended", [] {});
+    auto reference = ref_ptr<task>::share(ended.get());
+    auto joiner = start("joiner", [&] { (void)ended.join(); });
+    EXPECT_FALSE(wake_up_process(*reference));
+    reference.reset();
+    (void)joiner.join();
+  }));
+}
+
 TEST(library_wait, a_timeout_ends_a_sleep) {
   const model::expectations here;
   passes_all(model::explore(all(), [] {
