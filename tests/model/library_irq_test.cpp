@@ -261,6 +261,43 @@ TEST(library_irq, synchronize_waits_for_the_threaded_half) {
   }));
 }
 
+/// Of two halves of a line, the second is woken while the first runs. Each has a CPU, and the line too.
+TEST(library_irq, synchronize_waits_for_each_threaded_half) {
+  const model::expectations here;
+  passes(model::explore(some(10'000, 4), [] {
+    ref_ptr<irq_line> line;
+    irq_action first;
+    irq_action second;
+    std::atomic<int> raised{0};
+    std::atomic<bool> done{false};
+    auto device = start("device", [&] {
+      line = *make_irq_line(asynchronous);
+      const irq_request_options shared{.shared = true};
+      const auto wakes_at = [&](int turn) {
+        return [&, turn] {
+          return raised.load() == turn ? irqreturn::wake_thread : irqreturn::handled;
+        };
+      };
+      first = request_threaded_irq(
+                  *line, wakes_at(0), [&] { done = true; }, shared)
+                  .value();
+      second = request_threaded_irq(
+                   *line, wakes_at(1), [] {}, shared)
+                   .value();
+      raise_irq(*line);
+      raised = 1;
+      raise_irq(*line);
+    });
+    while (raised.load() == 0) {
+    }
+    synchronize_irq(*line);
+    EXPECT_TRUE(done.load());
+    (void)device.join();
+    first.free();
+    second.free();
+  }));
+}
+
 /// A second interrupt raises the softirq of the first while that is served.
 TEST(library_irq, a_softirq_raised_while_softirqs_are_served_is_not_forgotten) {
   const model::expectations here;
