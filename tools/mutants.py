@@ -27,6 +27,7 @@ Exit status: 0 if all is as recorded; 1 if a mutant that is recorded as found is
 (--native) a unit test fails; 2 for a mutant that does not apply or does not compile, and for wrong arguments.
 """
 import argparse
+import fcntl
 import json
 import os
 import pathlib
@@ -81,8 +82,10 @@ class Mutant:
         lines = [f"{key}: {self.header[key]}" for key in KEYS if self.header.get(key)]
         self.path.write_text("\n".join(lines) + "\n\n" + patch)
 
-    def apply(self, text):
+    def apply(self):
         """The file's text with the mutant in it. Lines are found by what they say, not by their number."""
+        path = ROOT / self.file
+        text = path.read_text() if path.is_file() else ""
         for old, new in self.hunks:
             if ("\n" + text).count("\n" + old) != 1:
                 raise Wrong(f"{self.path.name} does not apply to {self.file} any more: write it anew, or take it out")
@@ -133,9 +136,15 @@ class Scratch:
         self.pristine = folder / "pristine"
         self.jobs = jobs
         self.broken = None
+        self.lock = None
 
     def sync(self):
         self.tree.mkdir(parents=True, exist_ok=True)
+        self.lock = open(self.tree.parent / "lock", "w", encoding="utf-8")  # held until the end
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Wrong(f"another run uses {self.tree.parent}: wait for it, or take another --scratch") from None
         wanted = set()
         for top in sorted(ROOT.iterdir()):
             if top.name in ("build", ".git", "shared"):
@@ -169,7 +178,7 @@ class Scratch:
 
     def break_with(self, mutant):
         path = self.tree / mutant.file
-        path.write_text(mutant.apply((ROOT / mutant.file).read_text()))
+        path.write_text(mutant.apply())
         self.broken = mutant.file
 
     def mend(self):
@@ -359,7 +368,7 @@ def main():
         if arguments.quick:
             mutants = [m for m in mutants if m["quick"] == "yes"]
         for mutant in mutants:  # before anything is built
-            mutant.apply((ROOT / mutant.file).read_text())
+            mutant.apply()
         if arguments.list:
             for mutant in mutants:
                 print(f"{mutant.name:34}{mutant['class']:9}{mutant['expect']:8}{mutant['breaks']}")
