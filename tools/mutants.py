@@ -188,9 +188,15 @@ class Scratch:
 
 
 def run(command, folder, what):
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise Wrong(f"{what} failed:\n{done.stdout[-4000:]}")
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", start_new_session=True) as child:
+        try:
+            output, _ = child.communicate()
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)  # compilers too
+            raise
+    if child.returncode != 0:
+        raise Wrong(f"{what} failed:\n{output[-4000:]}")
 
 
 def run_tests(program, filters, budget, scratch, log=None):

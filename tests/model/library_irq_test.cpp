@@ -502,7 +502,9 @@ TEST(library_irq, a_caller_is_woken_at_the_end_of_its_call) {
     const cpu_id cpu = *online_cpu();
     const deadline begun = monotonic_clock::now();
     auto other = start("other", [&] {
-      EXPECT_TRUE(smp_call_function_single(cpu, [](void*) {}, nullptr).has_value());
+      EXPECT_TRUE(smp_call_function_single(
+                      cpu, [](void*) {}, nullptr)
+                      .has_value());
     });
     (void)other.join();
     EXPECT_LT(monotonic_clock::now() - begun, std::chrono::milliseconds{100});
