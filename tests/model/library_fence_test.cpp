@@ -122,6 +122,40 @@ TEST(library_fence, a_wait_sees_the_work) {
   }));
 }
 
+/// A watchdog looks again where a wake was lost, and mends it: then the clock has gone on.
+class without_watchdog {
+ public:
+  without_watchdog() noexcept : begun_{monotonic_clock::now()} {}
+  without_watchdog(const without_watchdog&) = delete;
+  without_watchdog& operator=(const without_watchdog&) = delete;
+  ~without_watchdog() { EXPECT_LT(monotonic_clock::now() - begun_, std::chrono::seconds{1}); }
+
+ private:
+  deadline begun_;
+};
+
+TEST(library_fence, a_wait_is_woken) {
+  const model::expectations here;
+  passes(model::explore(some(10'000), [] {
+    const without_watchdog at_once;
+    const auto fence = make_fence();
+    auto device = start("device", [&, fence] { fence->signal(); });
+    fence->wait();
+    (void)device.join();
+  }));
+}
+
+/// What the signaller uses of it, stack and task, lasts as long.
+TEST(library_fence, a_waiter_may_end_when_its_wait_has_ended) {
+  passes(model::explore(some(10'000, 3), [] {
+    const auto fence = make_fence();
+    auto device = start("device", [=] { fence->signal(); });
+    auto waiter = start("waiter", [=] { fence->wait(); });
+    (void)waiter.join();
+    (void)device.join();
+  }));
+}
+
 TEST(library_fence, a_wait_with_a_deadline_ends) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {
@@ -184,6 +218,85 @@ TEST(library_fence, a_reader_gets_a_reference_or_none) {
     (void)reader.join();
     rcu_barrier();
   }));
+}
+
+// --- fences that are armed are signalled under their lock ---
+
+TEST(library_fence, one_of_two_signals_of_an_armed_fence_wins) {
+  const model::expectations here;
+  passes_all(model::explore(all(), [] {
+    const auto fence = make_fence();
+    const int work = 1;
+    noted cb;
+    cb.source = &work;
+    EXPECT_TRUE(fence->add_callback(cb, take_note).has_value());
+    bool other_did = false;
+    auto other = start("other", [&, fence] { other_did = fence->signal(); });
+    const bool did = fence->signal();
+    (void)other.join();
+    EXPECT_NE(did, other_did);
+    EXPECT_EQ(cb.calls, 1);
+  }));
+}
+
+TEST(library_fence, who_finds_an_armed_fence_signalled_sees_the_work_and_the_time) {
+  const model::expectations here;
+  passes(model::explore(some(10'000), [] {
+    const auto fence = make_fence();
+    fence->enable_sw_signaling();
+    int work = 0;
+    auto device = start("device", [&, fence] {
+      work = 1;
+      fence->signal();
+    });
+    while (!fence->test_signaled_flag()) {
+    }
+    EXPECT_EQ(work, 1);
+    EXPECT_LE(fence->timestamp(), monotonic_clock::now());
+    (void)device.join();
+  }));
+}
+
+/// Nobody has read the clock for a fence that nobody had armed: the first that asks does.
+TEST(library_fence, two_ask_for_the_time) {
+  const model::expectations here;
+  passes_all(model::explore(all(), [] {
+    const auto fence = make_fence();
+    fence->signal();
+    deadline other_time{};
+    auto other = start("other", [&, fence] { other_time = fence->timestamp(); });
+    const deadline time = fence->timestamp();
+    (void)other.join();
+    EXPECT_EQ(time, other_time);
+  }));
+}
+
+TEST(library_fence, a_callback_may_free_its_storage) {
+  passes(model::explore(some(10'000), [] {
+    const auto fence = make_fence();
+    auto* const cb = new dma_fence_cb;
+    auto device = start("device", [=] { fence->signal(); });
+    const auto free_it = [](dma_fence*, dma_fence_cb* self) { delete self; };
+    if (!fence->add_callback(*cb, free_it)) delete cb;
+    (void)device.join();
+  }));
+}
+
+TEST(library_fence, a_handler_and_a_task_of_its_cpu_signal) {
+  const auto program = [] {
+    const auto fence = make_fence();
+    fence->enable_sw_signaling();
+    const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
+    const auto action = request_irq(*line, [&] {
+                          fence->signal();
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    fence->signal();
+    (void)device.join();
+  };
+  passes(model::explore(some(4000), program));
+  passes(model::explore(full(some(4000)), program));
 }
 
 std::atomic<int> armed{0};
@@ -288,9 +401,124 @@ TEST(library_fence, seqno_fences_of_one_timeline_are_signalled_in_order) {
   }));
 }
 
+/// Two devices, or a device and its reset, look at the word at once.
+TEST(library_fence, two_processors_of_a_timeline_keep_the_order) {
+  const model::expectations here;
+  passes(model::explore(some(10'000), [] {
+    const auto buffer = *make_seqno_buffer(1);
+    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto one = *make_seqno_fence(*timeline, 1);
+    const auto two = *make_seqno_fence(*timeline, 2);
+    one->enable_sw_signaling();
+    two->enable_sw_signaling();
+    seqno_timeline_advance(*timeline, 1);
+    auto device = start("device", [&] {
+      seqno_timeline_advance(*timeline, 2);
+      (void)seqno_timeline_process(*timeline);
+    });
+    (void)seqno_timeline_process(*timeline);
+    (void)device.join();
+    EXPECT_TRUE(one->test_signaled_flag() && two->test_signaled_flag());
+  }));
+}
+
+TEST(library_fence, a_peek_and_a_failure_settle_a_fence_once) {
+  const model::expectations here;
+  passes(model::explore(some(10'000), [] {
+    const auto buffer = *make_seqno_buffer(1);
+    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto fence = *make_seqno_fence(*timeline, 1);
+    fence->enable_sw_signaling();
+    auto device = start("device", [&] { seqno_timeline_fail(*timeline, error::io_error); });
+    (void)fence->is_signaled();
+    (void)device.join();
+    EXPECT_LT(fence->status(), 0);
+  }));
+}
+
+/// In a handler and in a task of its CPU.
+TEST(library_fence, a_handler_and_a_task_of_its_cpu_process) {
+  const auto program = [] {
+    const auto buffer = *make_seqno_buffer(1);
+    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto fence = *make_seqno_fence(*timeline, 1);
+    fence->enable_sw_signaling();
+    const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
+    const auto action = request_irq(*line, [&] {
+                          (void)seqno_timeline_process(*timeline);
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] {
+      seqno_timeline_advance(*timeline, 1);
+      raise_irq(*line);
+    });
+    (void)seqno_timeline_process(*timeline);
+    fence->wait();
+    (void)device.join();
+  };
+  passes(model::explore(some(4000), program));
+  passes(model::explore(full(some(4000)), program));
+}
+
+std::atomic<int> released{0};
+constexpr seqno_timeline_ops counting_releases = [] {
+  seqno_timeline_ops ops = interrupting;
+  ops.release = [](seqno_timeline*, void*) { released.fetch_add(1); };
+  return ops;
+}();
+
+/// Fences keep their timeline: it ends with the last of them.
+TEST(library_fence, a_fence_that_is_passed_while_it_is_armed_leaves_nothing_behind) {
+  const model::expectations here;
+  passes(model::explore(some(10'000), [] {
+    released = 0;
+    {
+      const auto buffer = *make_seqno_buffer(1);
+      const auto timeline = *make_seqno_timeline(counting_releases, nullptr, buffer, 0);
+      const auto fence = *make_seqno_fence(*timeline, 1);
+      auto device = start("device", [&] {
+        seqno_timeline_advance(*timeline, 1);
+        if (seqno_timeline_armed(*timeline)) (void)seqno_timeline_process(*timeline);
+      });
+      fence->enable_sw_signaling();
+      (void)device.join();
+    }
+    EXPECT_EQ(released.load(), 1);
+  }));
+}
+
+TEST(library_fence, a_wait_in_memory_sees_the_work) {
+  const model::expectations here;
+  passes(model::explore(some(10'000), [] {
+    const auto buffer = *make_seqno_buffer(1);
+    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    int work = 0;
+    auto device = start("device", [&] {
+      work = 1;
+      seqno_timeline_advance(*timeline, 1);
+    });
+    EXPECT_EQ(seqno_wait_until(*timeline, 1, no_deadline), seqno_wait_end::passed);
+    EXPECT_EQ(work, 1);
+    (void)device.join();
+  }));
+}
+
+TEST(library_fence, an_advance_has_a_full_barrier) {
+  const model::expectations here;
+  passes(model::explore(tso(some(10'000)), [] {
+    const without_watchdog at_once;
+    const auto buffer = *make_seqno_buffer(1);
+    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    auto device = start("device", [&] { seqno_timeline_advance(*timeline, 1); });
+    (void)seqno_wait_until(*timeline, 1, no_deadline);
+    (void)device.join();
+  }));
+}
+
 TEST(library_fence, a_wait_in_memory_is_rung) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {
+    const without_watchdog at_once;
     const auto buffer = *make_seqno_buffer(1);
     const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
     auto device = start("device", [&] { seqno_timeline_advance(*timeline, 1); });

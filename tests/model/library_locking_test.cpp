@@ -303,6 +303,19 @@ TEST(library_locking, a_timed_lock_gives_up_or_owns) {
   }));
 }
 
+/// Its deadline passes while the owner, which has given the lock back, is about to wake it.
+TEST(library_locking, a_waiter_may_be_gone_before_it_is_woken) {
+  passes(model::explore(some(20'000, 3), [] {
+    mutex m;
+    auto owner = start("owner", [&] { guard g{m}; });
+    auto waiter = start("waiter", [&] {
+      if (m.try_lock_until(monotonic_clock::now() + std::chrono::microseconds{1})) m.unlock();
+    });
+    (void)waiter.join();
+    (void)owner.join();
+  }));
+}
+
 TEST(library_locking, a_signal_ends_an_interruptible_lock) {
   const model::expectations here;
   passes(model::explore(some(8000), [] {

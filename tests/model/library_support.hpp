@@ -41,6 +41,12 @@ inline model::options full(model::options o) {
   return o;
 }
 
+/// Stores wait in a buffer of their CPU: a barrier that is not there shows.
+inline model::options tso(model::options o) {
+  o.memory = model::memory::tso;
+  return o;
+}
+
 inline kthread start(const char* name, auto function) {
   return kthread_run(name, std::move(function)).value();
 }

@@ -45,6 +45,24 @@ TEST(library_wait, a_task_that_tests_before_it_announces_loses_the_wake) {
   fails(model::explore(all(), [] { sleep_and_wake(order::test_then_state); }), "BUG: deadlock");
 }
 
+/// Each side stores, then looks at what the other stores.
+TEST(library_wait, sleeper_and_waker_have_full_barriers) {
+  passes(model::explore(tso(some(20'000)), [] {
+    std::atomic<bool> condition{false};
+    auto sleeper = start("sleeper", [&] {
+      while (true) {
+        set_current_state(task_uninterruptible);
+        if (condition.load(std::memory_order_relaxed)) break;
+        schedule();
+      }
+      set_current_state_raw(task_running);
+    });
+    condition.store(true, std::memory_order_relaxed);
+    (void)wake_up_process(sleeper.get());
+    (void)sleeper.join();
+  }));
+}
+
 TEST(library_wait, a_handler_wakes_a_task_of_its_cpu) {
   const model::expectations here;
   passes(model::explore(some(20'000), [] {
@@ -96,6 +114,33 @@ TEST(library_wait, a_signal_ends_a_sleep) {
   }));
 }
 
+/// schedule() looks for signals after the state, however that was set.
+TEST(library_wait, a_signal_is_not_lost_to_a_state_without_barrier) {
+  passes(model::explore(tso(some(20'000)), [] {
+    auto sleeper = start("sleeper", [&] {
+      set_current_state_raw(task_interruptible);
+      schedule();
+    });
+    send_signal(sleeper.get(), task_signal::interrupt);
+    (void)sleeper.join();
+  }));
+}
+
+TEST(library_wait, a_signal_carries_what_came_before_it) {
+  const model::expectations here;
+  passes(model::explore(some(20'000), [] {
+    int data = 0;
+    auto other = start("other", [&] {
+      while (!signal_pending()) {
+      }
+      EXPECT_EQ(data, 1);
+    });
+    data = 1;
+    send_signal(other.get(), task_signal::interrupt);
+    (void)other.join();
+  }));
+}
+
 /// The woken task may end, and be freed, before the waker has returned.
 TEST(library_wait, a_task_that_ends_meanwhile_may_be_woken_by_reference) {
   const model::expectations here;
@@ -109,6 +154,19 @@ TEST(library_wait, a_task_that_ends_meanwhile_may_be_woken_by_reference) {
     (void)wake_up_process(*reference);
     (void)joiner.join();
     EXPECT_EQ(state_of(*reference), task_state::dead);
+  }));
+}
+
+/// All uses of it come before its end, whoever ends it.
+TEST(library_wait, the_last_reference_to_a_task_frees_it) {
+  const model::expectations here;
+  passes(model::explore(some(20'000), [] {
+    auto ended = start("ended", [] {});
+    auto reference = ref_ptr<task>::share(ended.get());
+    auto joiner = start("joiner", [&] { (void)ended.join(); });
+    EXPECT_FALSE(wake_up_process(*reference));
+    reference.reset();
+    (void)joiner.join();
   }));
 }
 
@@ -138,6 +196,19 @@ TEST(library_wait, a_kthread_that_sleeps_stops) {
   }));
 }
 
+TEST(library_wait, a_stop_carries_what_came_before_it) {
+  const model::expectations here;
+  passes(model::explore(some(20'000), [] {
+    int data = 0;
+    auto t = start("worker", [&] {
+      while (!kthread_should_stop()) platform::cpu_relax();
+      EXPECT_EQ(data, 1);
+    });
+    data = 1;
+    (void)t.stop();
+  }));
+}
+
 // --- wait queues ---
 
 TEST(library_wait, wait_event_sees_its_condition) {
@@ -156,6 +227,43 @@ TEST(library_wait, wait_event_sees_its_condition) {
     (void)waker.join();
     EXPECT_FALSE(wait_queue_active(wq));
   }));
+}
+
+TEST(library_wait, wake_up_has_a_full_barrier) {
+  passes(model::explore(tso(some(20'000)), [] {
+    wait_queue wq;
+    std::atomic<bool> ready{false};
+    auto waker = start("waker", [&] {
+      ready.store(true, std::memory_order_relaxed);
+      wake_up(wq);
+    });
+    wait_event(wq, [&] { return ready.load(std::memory_order_relaxed); });
+    (void)waker.join();
+  }));
+}
+
+/// On the CPU of a task that waits, and of one that wakes too.
+TEST(library_wait, a_handler_wakes_a_wait_queue) {
+  const auto program = [] {
+    wait_queue wq;
+    std::atomic<int> ready{0};
+    const auto wake = [&] {
+      ready.fetch_add(1);
+      wake_up(wq);
+    };
+    const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
+    const auto action = request_irq(*line, [&] {
+                          wake();
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    auto other = start("other", wake);
+    wait_event(wq, [&] { return ready.load() == 2; });
+    (void)device.join();
+    (void)other.join();
+  };
+  passes(model::explore(some(5000), program));
+  passes(model::explore(full(some(5000)), program));
 }
 
 TEST(library_wait, wake_up_all_wakes_both) {
@@ -232,6 +340,24 @@ TEST(library_wait, a_completion_orders_and_wakes) {
     EXPECT_EQ(data, 1);
     (void)other.join();
   }));
+}
+
+TEST(library_wait, a_handler_and_a_task_of_its_cpu_complete) {
+  const auto program = [] {
+    completion done;
+    const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
+    const auto action = request_irq(*line, [&] {
+                          done.complete();
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    done.complete();
+    done.wait();
+    done.wait();
+    (void)device.join();
+  };
+  passes(model::explore(some(5000), program));
+  passes(model::explore(full(some(5000)), program));
 }
 
 /// Who has passed may destroy it while `complete` has not returned.
