@@ -183,9 +183,10 @@ int check(const check_options& options, termination& signals) {
   run.output = options.verbose;
   run.processes = options.jobs != 0 ? options.jobs : usable_cpus();
   exploration_outcome outcome;
-  if (const maybe_failure wrong = run_explorations(run, signals, outcome)) {
-    fmt::print(stderr, "interlock: {}\n", wrong->message);
-    return wrong->status;
+  const maybe_failure wrong_run = run_explorations(run, signals, outcome);
+  if (wrong_run && outcome.results.empty()) {
+    fmt::print(stderr, "interlock: {}\n", wrong_run->message);
+    return wrong_run->status;
   }
   const std::vector<exploration_result>& results = outcome.results;
   for (const exploration_result& r : results) {
@@ -221,6 +222,12 @@ int check(const check_options& options, termination& signals) {
   if (const std::size_t ends = outcome.bad_ends.size(); ends != 0)
     fmt::print("; {} {} did not end well", ends, ends == 1 ? "process" : "processes");
   fmt::print("\n");
+  if (wrong_run) {
+    fmt::print(stderr, "interlock: {}\n", wrong_run->message);
+    return wrong_run->status;
+  }
+  if (failed != 0 && !outcome.written && (!run.html.empty() || !run.trace.empty()))
+    fmt::print(stderr, "interlock: what failed has no steps: there is nothing to write\n");
   return failed != 0 || !outcome.bad_ends.empty() ? exit_status::failure : exit_status::success;
 }
 

@@ -473,12 +473,11 @@ class scheduler {
       }
       outcome_.bad_ends.insert(outcome_.bad_ends.end(), u.bad.begin(), u.bad.end());
     }
-    if (damaged_) return fail("the log of {} is damaged: is the disk full?", run_.binary);
-    if (first != nullptr) {
-      if (maybe_failure wrong = deliver(*first)) return wrong;
-    }
+    // Whatever goes wrong with the files, what has been run is told.
     for (unit& u : units_)
       std::move(u.results.begin(), u.results.end(), std::back_inserter(outcome_.results));
+    if (damaged_) return fail("the log of {} is damaged: is the disk full?", run_.binary);
+    if (first != nullptr) return deliver(*first);
     return {};
   }
 

@@ -163,7 +163,8 @@ int replay(const replay_options& options, termination& signals) {
     return exit_status::usage;
   }
   if ((!run.html.empty() || !run.trace.empty()) && !outcome.written)
-    fmt::print(stderr, "interlock: no execution has failed: there is nothing to write\n");
+    fmt::print(stderr, "interlock: {}: there is nothing to write\n",
+               failed ? "what failed has no steps" : "no execution has failed");
   return failed ? exit_status::failure : exit_status::success;
 }
 

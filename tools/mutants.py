@@ -147,7 +147,7 @@ class Scratch:
             raise Wrong(f"another run uses {self.tree.parent}: wait for it, or take another --scratch") from None
         wanted = set()
         for top in sorted(ROOT.iterdir()):
-            if top.name in ("build", ".git", "shared"):
+            if top.name in ("build", ".git"):
                 continue
             for path in [top] if top.is_file() else [p for p in top.rglob("*") if p.is_file()]:
                 relative = path.relative_to(ROOT)
@@ -202,8 +202,8 @@ def run(command, folder, what):
 def run_tests(program, filters, budget, scratch, log=None):
     """Runs a GoogleTest program up to its first failure: 'passed', 'failed' or 'budget', the test, what it wrote."""
     environment = dict(os.environ, INTERLOCK_EXPLORE_PROGRESS="0")
-    for key in ("INTERLOCK_EXPLORE", "INTERLOCK_EXPLORE_HTML", "INTERLOCK_EXPLORE_LOG"):
-        environment.pop(key, None)
+    for key in [k for k in environment if k.startswith("INTERLOCK_EXPLORE") and not k.endswith("_PROGRESS")]:
+        del environment[key]
     if log is not None:
         log.unlink(missing_ok=True)
         environment["INTERLOCK_EXPLORE_LOG"] = str(log)

@@ -69,6 +69,7 @@ class channel {
   simulated_device device_;
 };
 
+/// Pre, of every `number`: below `channels`; of `depth`: a power of two, `ring::most` at most.
 class engine {
  public:
   static constexpr unsigned channels = 2;

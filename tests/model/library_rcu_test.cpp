@@ -52,6 +52,7 @@ TEST(library_rcu, memory_lives_until_synchronize_rcu) {
 TEST(library_rcu, readers_need_no_barrier_of_their_own) {
   passes(model::explore(tso(some(20'000)), [] {
     rcu_pointer<node> p{new node{1}};
+    const last_node end_p{p};
     auto reader = start("reader", [&] {
       read(p);  // enlists, by read-modify-writes
       read(p);
@@ -207,6 +208,7 @@ TEST(library_rcu, a_handler_is_a_reader) {
 TEST(library_rcu, a_handler_is_a_reader_before_its_task_is_known) {
   const auto program = [] {
     rcu_pointer<node> p{new node{1}};
+    const last_node end_p{p};
     std::atomic<bool> begun{false};
     std::atomic<int> step{0};
     ref_ptr<irq_line> line;

@@ -66,7 +66,9 @@ TEST(system, a_far_deadline_passes_only_when_nothing_else_can_go_on) {
   const auto waits = [](ktime time) {
     return [time] {
       const model::expectations here;
-      return model::explore(all(), [time] {
+      model::options o = all();
+      o.far = std::chrono::seconds{5};
+      return model::explore(o, [time] {
         completion done;
         auto other = start("other", [&] { done.complete(); });
         EXPECT_TRUE(done.wait_until(deadline_after(time)));

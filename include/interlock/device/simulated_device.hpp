@@ -62,7 +62,8 @@ class doorbell_register {
   /// The value as it stands. Context: any. Order: [B2] acquire.
   [[nodiscard]] std::uint32_t read() const noexcept { return value_.load_acquire(); }
   /// Sleeps until the value differs from `seen`, and returns it; `gone` once the device is removed.
-  /// Several writes may be seen as one. Context: task, the device's. Order: [B2] acquire.
+  /// Several writes may be seen as one. Context: task, in the device's function alone, which may wait
+  /// here and nowhere else. Order: [B2] acquire.
   [[nodiscard]] INTERLOCK_API std::uint32_t wait(std::uint32_t seen) const noexcept;
 
  private:
@@ -78,13 +79,15 @@ class INTERLOCK_API simulated_device {
       : control_{std::exchange(other.control_, nullptr)} {}
   /// Removes the present device first. Context: task, may sleep.
   simulated_device& operator=(simulated_device&& other) noexcept;
+  /// Removes it. Context: task, may sleep if it is there.
   ~simulated_device();
 
-  /// Pre: it is there. Context: any.
+  /// Pre: it is there. Lifetime: until the device is removed; only its function sees `gone`.
+  /// Context: any.
   [[nodiscard]] doorbell_register& doorbell() const noexcept;
 
   /// Takes the device away, as if it were unplugged: the register reads `gone`, and the function is
-  /// expected to return. Waits for that, so that it touches nothing any more. Nobody writes the
+  /// expected to return. Waits for that, so that it touches nothing any more. Nobody uses the
   /// register meanwhile or later. Context: task, may sleep; not from the device's function.
   void remove() noexcept;
 
@@ -102,7 +105,9 @@ class INTERLOCK_API simulated_device {
     void (*destroy)(void*)) noexcept;
 
 /// Powers a device on that `function(doorbell_register&)` plays. `name` is copied, 15 bytes are kept.
-/// The function MUST NOT throw, and returns when its register reads `gone`.
+/// The function MUST NOT throw, and returns when its register reads `gone`. It is copied or moved in,
+/// which must not throw either, and destroyed in `remove`; what it refers to outlives that. Null name:
+/// "device".
 /// Errors: as the C edge. Context: task, may sleep.
 template <class F>
 [[nodiscard]] result<simulated_device> make_simulated_device(const char* name,

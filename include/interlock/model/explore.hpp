@@ -65,13 +65,13 @@ struct options {
   unsigned pct_depth = 3;
   std::uint64_t seed = 1;
   std::uint64_t executions = 100'000;                        ///< at most; 0: no limit
-  std::chrono::nanoseconds time = std::chrono::seconds{10};  ///< at most; 0: no limit
+  std::chrono::nanoseconds time = std::chrono::seconds{10};  ///< at most; 0: no limit; not negative
   std::uint64_t steps = 20'000;  ///< of one execution; more is a failure; 0: 20 000
-  /// A deadline at least that far away passes only when nothing else can go on, as if it were to say that something else
-  /// comes first. 0: any may pass at any step.
+  /// A deadline that is at least so far away when its wait begins passes only when nothing else can go on: it guards against
+  /// a hang. 0: any may pass at any step. Not negative; no part of a token.
   std::chrono::nanoseconds far{};
   const char* replay = nullptr;  ///< the token of a failure: that execution alone
-  /// In reports. Null: the test's (interlock/model/gtest.hpp), else a number.
+  /// In reports. Null: the test's (interlock/model/gtest.hpp), else a number. With a comma in it, it can not be replayed alone.
   const char* name = nullptr;
 };
 

@@ -3,8 +3,10 @@
 /// Leaks: blocks of an execution that nothing points to when it ends.
 ///
 /// Roots are what outlives the execution: memory that is older (all of it that was overwritten stands in the undo log), the stacks and variables
-/// of tasks that stay (the library's own), and the words of CPUs. Any aligned word that holds an address in a block is a pointer to it.
+/// of tasks that stay (the library's own), the words of CPUs, and the environment. Any aligned word that holds an address in a block is a pointer to it.
 /// Source: the idea of a conservative scan: Boehm, Weiser, "Garbage collection in an uncooperative environment" (1988).
+
+#include <unistd.h>
 
 #include "machine.hpp"
 
@@ -51,6 +53,7 @@ void machine::find_leaks() noexcept {
   leak_search search{arena};
   undo.each_place([&](const std::uint64_t* word) { search.visit(*word); });
   image.each_own([&](const void* memory, std::size_t size) { search.scan(memory, size); });
+  search.visit(reinterpret_cast<std::uintptr_t>(environ));
   for (unsigned i = 0; i < cpu_count; ++i) {
     search.scan(cpus[i].words, words_size);
     search.scan(cpus[i].idle_words, words_size);

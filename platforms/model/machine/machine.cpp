@@ -78,7 +78,7 @@ std::uint64_t machine::spawn(void (*entry)(void*), void* argument, const char* n
   if (running) drain(0);  // the new task sees all that came before it
   unsigned on;
   if (service) {
-    if (cpu_count == max_all_cpus) fail(failure_kind::limit, "too many service tasks");
+    if (cpu_count == max_all_cpus) fail(failure_kind::limit, "too many service tasks and devices");
     on = cpu_count++;
     cpus[on] = cpu{};
     std::memset(cpus[on].level, no_process, sizeof cpus[on].level);
@@ -205,7 +205,7 @@ process_set machine::enabled() noexcept {
 
 // --- choosing and switching ---
 
-bool machine::pass_deadline(bool watchdogs) noexcept {
+process* machine::next_to_time_out(bool watchdogs) noexcept {
   process* first = nullptr;
   for (unsigned i = 0; i < process_count; ++i) {
     process& p = processes[i];
@@ -213,6 +213,11 @@ bool machine::pass_deadline(bool watchdogs) noexcept {
     if (p.until == for_ever || (p.watchdog && !watchdogs)) continue;
     if (first == nullptr || p.until < first->until) first = &p;
   }
+  return first;
+}
+
+bool machine::pass_deadline(bool watchdogs) noexcept {
+  process* const first = next_to_time_out(watchdogs);
   if (first == nullptr) return false;
   first->timed_out = true;
   return true;
@@ -239,8 +244,13 @@ process_id machine::decide() noexcept {
     constexpr std::int64_t watchdogs_time = 20'000'000;
     if (idle_watchdogs == 0) idle_since = now;
     if (spinning && ++idle_rounds <= idle_rounds_max) {
-      // Who spins may look at the clock, and what it waits for may be far.
+      // Who spins may look at the clock, and what it waits for may be far; but nobody's deadline is skipped.
       now += idle_tick << (idle_rounds < longest_shift ? idle_rounds : longest_shift);
+      if (const process* const sleeper = next_to_time_out(true);
+          sleeper != nullptr && sleeper->until <= now) {
+        now = sleeper->until;
+        (void)pass_deadline(true);
+      }
       for (unsigned i = 0; i < process_count; ++i) {
         if (processes[i].waits == wait_kind::relaxed) processes[i].waits = wait_kind::nothing;
       }

@@ -149,9 +149,9 @@ struct cpu {
   bool irqs_off = false;         ///< as announced
   std::uint32_t interrupts = 0;  ///< softirq, hardirq and NMI bits, as announced
   process_id level[bells][bell_levels];
-  clock irq_side;       ///< released when interrupts go on, and by their handlers
-  clock nmi_side;       ///< the same of `hold`, and of NMIs
-  clock handled;        ///< by handlers that have ended: whoever releases on this CPU comes after them
+  clock irq_side;  ///< released when interrupts go on, and by their handlers
+  clock nmi_side;  ///< the same of `hold`, and of NMIs
+  clock handled;   ///< by handlers that have ended: whoever releases on this CPU comes after them
   clock raised[bells];  ///< released by who rings
   clock softirq_side;
   clock preempt_side;
@@ -366,6 +366,7 @@ class machine {
   void serve_interrupt(process& p) noexcept;
   static void flow_main(boost::context::detail::transfer_t came);
   void find_leaks() noexcept;
+  process* next_to_time_out(bool watchdogs) noexcept;
   bool pass_deadline(bool watchdogs) noexcept;
   void check_heap(std::uintptr_t address, std::size_t size, bool writes,
                   std::uintptr_t pc) noexcept;

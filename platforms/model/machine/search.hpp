@@ -59,7 +59,10 @@ class search {
 
   void begin(method how, std::uint64_t seed, unsigned depth) noexcept;
   /// Another program: nothing that was learned holds.
-  void forget() noexcept { std::memset(expected_, 0, sizeof expected_); }
+  void forget() noexcept {
+    std::memset(expected_, 0, sizeof expected_);
+    std::memset(taken_, 0, sizeof taken_);
+  }
   /// Before each execution. False: there is none left.
   bool prepare() noexcept;
   /// After an execution.

@@ -81,6 +81,7 @@ std::string set(interlock_machine_options& o, const std::string& key, const std:
   if (key == "steps") return number(value, o.steps) ? "" : "a number";
   if (key == "seed") return number(value, o.seed) ? "" : "a number";
   if (key == "time") return duration(value, o.nanoseconds) ? "" : "a time, as 10s or 500ms";
+  if (key == "far") return duration(value, o.far) ? "" : "a time, as 10s or 500ms";
   if (key == "strategy") return choice(strategies, value, o.strategy) ? "" : one_of(strategies);
   if (key == "preemption")
     return choice(preemptions, value, o.preemption) ? "" : one_of(preemptions);
