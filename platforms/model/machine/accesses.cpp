@@ -115,7 +115,7 @@ void machine::check_race(std::uintptr_t address, std::size_t size, bool writes, 
           (old.bytes & bytes) != 0 && (writes || old.writes) && !(atomic && old.atomic);
       const bool precedes = old.by == self || p.seen.at[old.by] >= old.epoch;
       if (meets && !precedes) report_race(old, address, size, writes, atomic, frees, pc);
-      if (meets && old.by != self && same_cpu(old.by, self)) strategy->meets(old.step, old.by);
+      if (meets && old.by != self) strategy->meets(old.step, old.by);
       const bool covered = (old.bytes & ~bytes) == 0;
       if (precedes && covered && (writes || !old.writes) && (!atomic || old.atomic)) {
         *link = old.next;
@@ -219,8 +219,11 @@ release_record* machine::release_of(std::uintptr_t address, bool make) noexcept 
 void machine::carry_fence(release_record& r, bool replaces) noexcept {
   const process& p = me();
   if (p.locally_fenced) {
-    if (!replaces && r.fenced_by == self) return r.fenced.join(p.locally_released, process_count);
-    r.fenced = p.locally_released;
+    if (!replaces && r.fenced_by != no_process) {
+      r.fenced.join(p.locally_released, process_count);
+    } else {
+      r.fenced = p.locally_released;
+    }
     r.fenced_by = self;
   } else if (replaces) {
     r.fenced_by = no_process;
@@ -228,12 +231,12 @@ void machine::carry_fence(release_record& r, bool replaces) noexcept {
 }
 
 /// An atomic load before a signal fence. Only an interrupt and what it has halted pair by these.
-void machine::take_fence(const release_record& r) noexcept {
-  if (r.fenced_by == no_process || r.fenced_by == self || !same_cpu(r.fenced_by, self)) return;
+void machine::take_fence(process_id by, const clock& fenced) noexcept {
+  if (by == no_process || by == self || !same_cpu(by, self)) return;
   process& p = me();
   const bool interrupt =
-      p.kind == process::role::interrupt || processes[r.fenced_by].kind == process::role::interrupt;
-  if (interrupt) p.locally_acquired.join(r.fenced, process_count);
+      p.kind == process::role::interrupt || processes[by].kind == process::role::interrupt;
+  if (interrupt) p.locally_acquired.join(fenced, process_count);
 }
 
 void machine::atomic_loaded(std::uintptr_t address, int order) noexcept {
@@ -241,7 +244,7 @@ void machine::atomic_loaded(std::uintptr_t address, int order) noexcept {
   if (local && !interrupts_seen) return;
   const release_record* const r = release_of(address, false);
   if (r == nullptr) return;
-  take_fence(*r);
+  take_fence(r->fenced_by, r->fenced);
   if (!local) (acquires(order) ? me().seen : me().acquired).join(r->published, process_count);
 }
 
@@ -253,9 +256,8 @@ void machine::atomic_stored(std::uintptr_t address, int order) noexcept {
   carry_fence(r, true);
   if (local) return;
   if (releases_(order)) {
-    r.published = p.seen;
-    if (interrupts_seen) r.published.join(my_cpu().handled, process_count);
-    ++p.seen.at[self];
+    r.published.clear();
+    publish(r.published);
   } else {
     // A relaxed store carries what a fence before it has released, and ends every other release sequence.
     r.published = p.released;
@@ -267,14 +269,12 @@ void machine::atomic_modified(std::uintptr_t address, int order) noexcept {
   if (local && !interrupts_seen) return;
   process& p = me();
   release_record& r = *release_of(address, true);
-  take_fence(r);
+  take_fence(r.fenced_by, r.fenced);
   carry_fence(r, false);
   if (local) return;
   (acquires(order) ? p.seen : p.acquired).join(r.published, process_count);
   if (releases_(order)) {
-    r.published.join(p.seen, process_count);
-    if (interrupts_seen) r.published.join(my_cpu().handled, process_count);
-    ++p.seen.at[self];
+    publish(r.published);
   } else {
     r.published.join(p.released, process_count);
   }
@@ -285,9 +285,8 @@ void machine::fence(int order, std::uintptr_t pc) noexcept {
   process& p = me();
   if (acquires(order)) p.seen.join(p.acquired, process_count);
   if (releases_(order)) {
-    p.released = p.seen;
-    if (interrupts_seen) p.released.join(my_cpu().handled, process_count);
-    ++p.seen.at[self];
+    p.released.clear();
+    publish(p.released);
   }
 }
 
@@ -325,6 +324,22 @@ void* machine::allocate(std::size_t size, std::size_t alignment, std::uintptr_t 
     watched_process = self;
   }
   return memory;
+}
+
+void machine::memory_goes(std::uintptr_t begin, std::size_t size) noexcept {
+  undo.forget(begin, size);
+  for (unsigned i = 0; i < process_count; ++i) {
+    process& p = processes[i];
+    for (unsigned k = 0; k < p.old_count; ++k) {
+      if (p.old[k].address - begin < size) p.wrote = true;
+    }
+  }
+  each_granule(begin, size, [this](std::uint64_t granule, std::uint8_t) {
+    if (location* const l = locations.find(granule, stamp)) {
+      l->accesses = l->releases = no_index;
+      l->saved = l->is_lock = false;
+    }
+  });
 }
 
 bool machine::release(void* block, std::uintptr_t pc) noexcept {

@@ -101,8 +101,9 @@ EXPORT int posix_memalign(void** memory, std::size_t alignment, std::size_t size
 }
 
 EXPORT int munmap(void* memory, std::size_t size) {
-  if (m.running) m.undo.forget(reinterpret_cast<std::uintptr_t>(memory), size);
-  return REAL(munmap)(memory, size);
+  const int result = REAL(munmap)(memory, size);
+  if (m.running && result == 0) m.memory_goes(reinterpret_cast<std::uintptr_t>(memory), size);
+  return result;
 }
 
 // By default these call malloc and free, but then it would be the C++ library that allocates.
@@ -132,6 +133,16 @@ VISIBLE void* operator new(std::size_t size, std::align_val_t alignment) {
 }
 VISIBLE void* operator new[](std::size_t size, std::align_val_t alignment) {
   return make(size, static_cast<std::size_t>(alignment), CALLER);
+}
+VISIBLE void* operator new(std::size_t size, const std::nothrow_t&) noexcept try {
+  return make(size, fundamental, CALLER);
+} catch (...) {
+  return nullptr;
+}
+VISIBLE void* operator new[](std::size_t size, const std::nothrow_t&) noexcept try {
+  return make(size, fundamental, CALLER);
+} catch (...) {
+  return nullptr;
 }
 VISIBLE void operator delete(void* block) noexcept { release(block, CALLER); }
 VISIBLE void operator delete[](void* block) noexcept { release(block, CALLER); }

@@ -62,7 +62,13 @@ void machine::find_leaks() noexcept {
     const process& p = processes[i];
     if (p.kind != process::role::task || p.ended || !p.alive) continue;
     const auto* const top = p.stack.stack + flow::stack_size;
-    const auto* const used = static_cast<const std::byte*>(p.stack.context);
+    const auto* used = static_cast<const std::byte*>(p.stack.context);
+    if (i ==
+        self) {  // it runs: its registers lie on its stack by now, and its variables in their place
+      used = static_cast<const std::byte*>(__builtin_frame_address(0));
+      for (const thread_storage_range& r : thread_storage)
+        search.scan(reinterpret_cast<const void*>(r.begin), r.size);
+    }
     search.scan(p.words, words_size);
     search.scan(used, static_cast<std::size_t>(top - used));
     search.scan(p.stack.storage, thread_storage_size());

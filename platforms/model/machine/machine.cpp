@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <iterator>
+#include <utility>
 
 #include "report.hpp"
 #include "search.hpp"
@@ -99,8 +100,7 @@ std::uint64_t machine::spawn(void (*entry)(void*), void* argument, const char* n
   if (running) {
     process& parent = me();
     p.parent = self;
-    p.seen.join(parent.seen, max_processes);
-    ++parent.seen.at[self];
+    publish(p.seen);
     p.before = parent.before;
   }
   return id + 1u;
@@ -226,6 +226,10 @@ bool machine::pass_deadline(bool watchdogs) noexcept {
 process_id machine::decide() noexcept {
   process_set set = enabled();
   while (set == 0) {
+    if (const process_id p = strategy->replayed_next(); may_spin_on(p)) {
+      set = just(p);
+      break;
+    }
     bool spinning = false;
     bool unfinished = false;
     for (unsigned i = 0; i < process_count; ++i) {
@@ -249,6 +253,7 @@ process_id machine::decide() noexcept {
       if (const process* const sleeper = next_to_time_out(true);
           sleeper != nullptr && sleeper->until <= now) {
         now = sleeper->until;
+        ++idle_watchdogs;
         (void)pass_deadline(true);
       }
       for (unsigned i = 0; i < process_count; ++i) {
@@ -331,6 +336,7 @@ void machine::flow_main(boost::context::detail::transfer_t came) {
     m.rules.task_ends(m.self);
     if (m.task_exit != nullptr) m.task_exit();
     m.point(object_op(op_kind::exit, object::task, std::uint64_t{m.self} << granule_bits, 0));
+    p.seen.join(m.my_cpu().handled, m.process_count);
     p.ended = true;
   }
   process_id next = m.decide();
@@ -387,6 +393,7 @@ void machine::commit() noexcept {
 
 void machine::changed(std::uintptr_t address, std::size_t size) noexcept {
   idle_rounds = 0;
+  varies();
   wake_spinners({address, static_cast<std::uint32_t>(size), true});
 }
 
@@ -430,6 +437,14 @@ bool machine::unchanged(const process& p) const noexcept {
       return false;
   }
   return true;
+}
+
+/// One place in a function is many, by its callers.
+std::uintptr_t machine::with_callers(std::uintptr_t pc) noexcept {
+  const flow& f = me().stack;
+  for (unsigned i = 1; i <= 2 && i <= f.depth && f.depth <= flow::max_calls; ++i)
+    pc = pc * 31 + f.calls[f.depth - i];
+  return pc;
 }
 
 void machine::note_spin(std::uintptr_t pc) noexcept {
@@ -480,15 +495,18 @@ void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
   process& p = me();
   // The second time at one place, without having changed or seen anything since: the next round would be the same.
   const bool again = p.watched && p.relax_pc == pc && unchanged(p);
-  const bool waits = again && !p.spun_changed && !try_spin(pc);
+  const std::uintptr_t place = with_callers(pc);
+  const bool waits = again && !p.spun_changed && !try_spin(place);
   if (!again) p.patience = patience;
   p.tired = again;
   p.relax_pc = pc;
   p.watched = true;
+  const bool varied = std::exchange(p.varied, false);
   p.wrote = false;
   p.old_count = 0;
   if (waits) {
-    note_spin(pc);
+    if (varied) approximate = true;  // another round would be the same for it, not for others
+    note_spin(place);
     if (p.patience == 0) {
       p.waits = wait_kind::relaxed;
     } else {
@@ -507,10 +525,7 @@ void machine::same_value(std::uintptr_t pc, std::uintptr_t address, std::uint64_
   constexpr unsigned same_max = 3;
   if (is_bookkeeping(address)) return;
   process& p = me();
-  // One place in a function is many, by its callers.
-  const flow& f = p.stack;
-  for (unsigned i = 1; i <= 2 && i <= f.depth && f.depth <= flow::max_calls; ++i)
-    pc = pc * 31 + f.calls[f.depth - i];
+  pc = with_callers(pc);
   for (process::repeated& r : p.seen_values) {
     if (r.pc != pc || r.address != address || r.value != value) continue;
     if (++r.count >= same_max) relax(pc);
@@ -622,8 +637,9 @@ void machine::unlock(std::uint64_t which, std::uintptr_t pc) noexcept {
   const op o = object_op(op_kind::unlock, object::lock, which, pc);
   point(o);
   locations.at(granule_of(o.what.address), stamp).holder = no_process;
-  release_of(o.what.address, true)->published = me().seen;
-  ++me().seen.at[self];
+  release_record& r = *release_of(o.what.address, true);
+  r.published.clear();
+  publish(r.published);
   same_value(pc, o.what.address, 0);
 }
 
@@ -684,11 +700,13 @@ bool machine::buffer_store(std::uintptr_t address, std::size_t size, std::uint64
   s.size = static_cast<std::uint8_t>(size);
   s.before = p.before;
   if (order == __ATOMIC_RELEASE || order == __ATOMIC_ACQ_REL) {
-    s.published = p.seen;
-    ++p.seen.at[self];
+    s.published.clear();
+    publish(s.published);
   } else {
     s.published = p.released;
   }
+  s.fenced_by = p.locally_fenced ? self : no_process;
+  if (p.locally_fenced) s.fenced = p.locally_released;
   process& b = processes[c.buffer];
   if (c.buffered++ == 0) {
     b.pending = local_op(op_kind::write, pc);
@@ -710,7 +728,10 @@ void machine::flush(process_id buffer) noexcept {
   b.before.join(s.before, process_count);
   commit();
   std::memcpy(reinterpret_cast<void*>(s.address), &s.value, s.size);
-  release_of(s.address, true)->published = s.published;
+  release_record& r = *release_of(s.address, true);
+  r.published = s.published;
+  r.fenced_by = s.fenced_by;
+  r.fenced = s.fenced;
   c.first_buffered = (c.first_buffered + 1) % cpu::max_buffered;
   if (--c.buffered != 0) {
     const buffered_store& next = stores[b.number][c.first_buffered];
@@ -730,6 +751,7 @@ bool machine::forward_load(std::uintptr_t address, std::size_t size, bool acquir
     const buffered_store& s = stores[me().cpu][(c.first_buffered + i - 1) % cpu::max_buffered];
     if (s.address != address || s.size != size) continue;
     value = s.value;
+    take_fence(s.fenced_by, s.fenced);
     (acquires ? me().seen : me().acquired).join(s.published, process_count);
     return true;
   }
@@ -747,6 +769,15 @@ bool machine::is_buffered(std::uintptr_t address, std::size_t size, bool also_wh
   return false;
 }
 
+void machine::leaves_frame(std::uintptr_t top, std::uintptr_t pc) noexcept {
+  const cpu& c = my_cpu();
+  for (unsigned i = 0; i < c.buffered; ++i) {
+    const std::uintptr_t address =
+        stores[me().cpu][(c.first_buffered + i) % cpu::max_buffered].address;
+    if (me().stack.owns(address) && address < top) return drain(pc);
+  }
+}
+
 void machine::drain(std::uintptr_t pc) noexcept {
   if (tso && my_cpu().buffered != 0) point(local_op(op_kind::drain, pc));
 }
@@ -756,6 +787,7 @@ void machine::drain(std::uintptr_t pc) noexcept {
 bool machine::install(int bell, void (*entry)()) noexcept {
   if (entries[bell] != nullptr && entries[bell] != entry) return false;
   entries[bell] = entry;
+  if (running && !interrupts_seen) learned = true;  // what came before it was tracked less closely
   interrupts_seen = true;
   if (!running) host_entries[bell] = entry;
   return true;
@@ -777,8 +809,7 @@ bool machine::ring(unsigned number, int bell, std::uintptr_t pc) noexcept {
     std::snprintf(p.name, sizeof p.name, "%s%u", bell == 0 ? "irq/cpu" : "nmi/cpu", target & 15u);
   }
   c.pending[bell] = true;
-  c.raised[bell].join(me().seen, process_count);
-  ++me().seen.at[self];
+  publish(c.raised[bell]);
   if (target == me().cpu && me().kind == process::role::task) {
     for (const process_id id : c.level[bell]) {
       if (!deliverable(c, processes[id])) continue;

@@ -97,6 +97,7 @@ struct process {
   unsigned patience = 0;  ///< how often it spins on before it is taken to wait
   bool watched = false;   ///< it has spun not long ago
   bool wrote = false;     ///< more than that
+  bool varied = false;    ///< others could see it otherwise for a while
   bool tired = false;     ///< it spins: others go first
   // The same access with the same value, again and again, is a loop that waits.
   struct repeated {
@@ -131,6 +132,8 @@ struct buffered_store {
   std::uint64_t value;
   clock published;  ///< what a load that reads it acquires
   clock before;     ///< dependence: what precedes it on its own CPU
+  clock fenced;     ///< as of a release_record
+  process_id fenced_by;
   std::uint8_t size;
 };
 
@@ -184,6 +187,12 @@ class machine {
   process_id self = 0;
 
   process& me() noexcept { return processes[self]; }
+  /// What a release publishes into `into`: what the process has seen, and the handlers that have halted it.
+  void publish(clock& into) noexcept {
+    into.join(me().seen, process_count);
+    if (interrupts_seen) into.join(my_cpu().handled, process_count);
+    ++me().seen.at[self];
+  }
   cpu& my_cpu() noexcept { return cpus[me().cpu]; }
 
   // --- points ---
@@ -201,6 +210,7 @@ class machine {
   void atomic_modified(std::uintptr_t address, int order) noexcept;
   /// A read-modify-write has changed the value.
   void changed(std::uintptr_t address, std::size_t size) noexcept;
+  void varies() noexcept { me().varied = true; }
   void fence(int order, std::uintptr_t pc) noexcept;
   void signal_fence(int order) noexcept;
   /// TSO: true if the store waits in the CPU's buffer now.
@@ -211,6 +221,8 @@ class machine {
                     std::uint64_t& value) noexcept;
   /// TSO: the own CPU's buffer holds some of it; `also_whole`: or exactly it.
   bool is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept;
+  /// TSO: the frame below `top` ends; no store to it may be left in the buffer.
+  void leaves_frame(std::uintptr_t top, std::uintptr_t pc) noexcept;
   /// TSO: waits until the own CPU's buffer is empty.
   void drain(std::uintptr_t pc) noexcept;
   /// After an atomic access that found, or left, `value`.
@@ -246,6 +258,8 @@ class machine {
 
   // --- memory ---
   void* allocate(std::size_t size, std::size_t alignment, std::uintptr_t pc) noexcept;
+  /// It is unmapped: what lies there later is something else.
+  void memory_goes(std::uintptr_t begin, std::size_t size) noexcept;
   /// False if the block is older than the execution.
   bool release(void* block, std::uintptr_t pc) noexcept;
 
@@ -378,11 +392,12 @@ class machine {
   release_record* release_of(std::uintptr_t address, bool make) noexcept;
   void begin_anew(location& l, std::uint64_t granule, std::uint8_t bytes) noexcept;
   void carry_fence(release_record& r, bool replaces) noexcept;
-  void take_fence(const release_record& r) noexcept;
+  void take_fence(process_id by, const clock& fenced) noexcept;
   [[noreturn]] void report_deadlock() noexcept;
   void before_mask(std::uintptr_t pc) noexcept;
   /// Words that the core keeps for its CPU or task alone.
   [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept;
+  std::uintptr_t with_callers(std::uintptr_t pc) noexcept;
   void note_spin(std::uintptr_t pc) noexcept;
   bool try_spin(std::uintptr_t pc) noexcept;
   void overwrites(std::uintptr_t address, std::size_t size) noexcept;

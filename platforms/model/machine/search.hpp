@@ -72,7 +72,7 @@ class search {
 
   process_id choose(process_set enabled) noexcept;
   void step(process_id p, const op& o) noexcept;
-  /// R3. The present step has made a plain access that meets one of step `at`, by `other` of the same CPU.
+  /// R3. The present step has made a plain access that meets one of step `at`, by `other`.
   void meets(std::uint32_t at, process_id other) noexcept;
   /// About how much of the search is done, 0 to 1: as if each branch were as large as those beside it, and each state had as many as those that
   /// are finished at its depth; if none is, as most of those below. A guess: a race that is found late adds branches near the root.
@@ -86,6 +86,11 @@ class search {
   pool<process_id> choices;
   pool<event> events;
   void replay(const process_id* list, std::size_t count) noexcept;
+  /// Who comes next in what is replayed; `no_process`: it is not said.
+  [[nodiscard]] process_id replayed_next() const noexcept {
+    const bool said = how_ == method::replay && choices.size() < replayed_count_;
+    return said ? replayed_[choices.size()] : no_process;
+  }
   [[nodiscard]] bool replayed_all() const noexcept { return choices.size() >= replayed_count_; }
 
  private:

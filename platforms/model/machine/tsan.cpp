@@ -46,6 +46,9 @@ EXPORT void __tsan_func_entry(void* caller) {
 }
 EXPORT void __tsan_func_exit() {
   if (!m.running) return;
+  // The caller's frame pointer: what lies below it, and above its stack pointer, is gone when it returns.
+  if (m.tso)
+    m.leaves_frame(*static_cast<const std::uintptr_t*>(__builtin_frame_address(0)), CALLER);
   flow& f = m.me().stack;
   if (f.depth != 0) --f.depth;
 }
@@ -194,6 +197,7 @@ void store(volatile T* p, T value, int order, std::uintptr_t pc) noexcept {
     if (m.buffer_store(address, sizeof(T), static_cast<std::uint64_t>(value), order, pc)) return;
   }
   m.atomic_access(op_kind::write, address, sizeof(T), order, pc);
+  if (*p != value) m.varies();
   *p = value;
   m.atomic_stored(address, order);
   m.same_value(pc, address, static_cast<std::uint64_t>(value));
