@@ -28,18 +28,7 @@ int start(const std::vector<std::string>& words, const sigset_t& mask, ::pid_t& 
   ::posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
   ::posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  ::posix_spawnattr_t attributes;
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  ::posix_spawnattr_setsigmask(&attributes, &mask);
-  sigset_t defaults;
-  sigemptyset(&defaults);
-  sigaddset(&defaults, SIGPIPE);
-  sigaddset(&defaults, SIGXFSZ);
-  ::posix_spawnattr_setsigdefault(&attributes, &defaults);
-  const int code =
-      ::posix_spawn(&child, arguments[0], &files, &attributes, arguments.data(), environ);
-  ::posix_spawnattr_destroy(&attributes);
+  const int code = spawn_with_signals(arguments.data(), environ, files, mask, child);
   ::posix_spawn_file_actions_destroy(&files);
   return code;
 }
@@ -53,6 +42,23 @@ void wait_for_end(::pid_t child) noexcept {
 }
 
 }  // namespace
+
+int spawn_with_signals(char* const* arguments, char* const* environment,
+                       const ::posix_spawn_file_actions_t& files, const sigset_t& mask,
+                       ::pid_t& child) {
+  ::posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  ::posix_spawnattr_setsigmask(&attributes, &mask);
+  sigset_t defaults;
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  sigaddset(&defaults, SIGXFSZ);
+  ::posix_spawnattr_setsigdefault(&attributes, &defaults);
+  const int code = ::posix_spawn(&child, arguments[0], &files, &attributes, arguments, environment);
+  ::posix_spawnattr_destroy(&attributes);
+  return code;
+}
 
 void child_watch::kill_now() const noexcept {
   const ::pid_t child = child_.load();

@@ -3,6 +3,8 @@
 
 /// Another program, run to its end and measured.
 
+#include <signal.h>
+#include <spawn.h>
 #include <sys/types.h>
 
 #include <atomic>
@@ -13,6 +15,11 @@
 #include "termination.hpp"
 
 namespace interlock::cli {
+
+/// Starts a program with `mask`, and with the signals that we ignore as it would have them. 0, or an errno.
+[[nodiscard]] int spawn_with_signals(char* const* arguments, char* const* environment,
+                                     const ::posix_spawn_file_actions_t& files,
+                                     const sigset_t& mask, ::pid_t& child);
 
 struct child_usage {
   double seconds = 0;      ///< from start to end

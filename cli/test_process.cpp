@@ -14,6 +14,8 @@
 #include <iterator>
 #include <system_error>
 
+#include "child_process.hpp"
+
 namespace interlock::cli {
 
 namespace {
@@ -36,19 +38,8 @@ int spawn(const test_command& command, const sigset_t& mask, ::pid_t& child) {
   if (command.quiet) {
     ::posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   }
-  ::posix_spawnattr_t attributes;
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  ::posix_spawnattr_setsigmask(&attributes, &mask);
-  sigset_t defaults;
-  sigemptyset(&defaults);
-  sigaddset(&defaults, SIGPIPE);
-  sigaddset(&defaults, SIGXFSZ);
-  ::posix_spawnattr_setsigdefault(&attributes, &defaults);
-  const int code =
-      ::posix_spawn(&child, command.words[0].c_str(), &files, &attributes,
-                    pointers(command.words).data(), pointers(command.environment).data());
-  ::posix_spawnattr_destroy(&attributes);
+  const int code = spawn_with_signals(pointers(command.words).data(),
+                                      pointers(command.environment).data(), files, mask, child);
   ::posix_spawn_file_actions_destroy(&files);
   return code;
 }

@@ -380,8 +380,6 @@ TEST(library_fence, a_device_that_asks_before_its_store_misses_one) {
         "BUG: abort()");
 }
 
-/// Left out: the machine takes the look through a table of zeroes (the heads that RCU knows) for a
-/// loop that waits.
 TEST(library_fence, seqno_fences_of_one_timeline_are_signalled_in_order) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {

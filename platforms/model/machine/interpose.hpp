@@ -16,8 +16,10 @@ namespace interlock::machine {
 /// The next definition behind ours, looked up once.
 template <class F>
 F* real(F*& cache, const char* name) noexcept {
-  if (cache == nullptr) cache = reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
-  if (cache == nullptr) std::abort();
+  if (cache == nullptr) [[unlikely]] {
+    cache = reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
+    if (cache == nullptr) std::abort();
+  }
   return cache;
 }
 

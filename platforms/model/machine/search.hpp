@@ -13,7 +13,8 @@
 ///       where the first step's block begins, or before what kept the second from running.
 ///   R2. A sleeping process is woken by every step on its own CPU: what its block would go on to do is not known when it goes to sleep.
 ///   R3. Flows of one CPU keep plain memory apart by masks, or by not giving way, which are no steps. So there plain
-///       accesses count too: they belong to the step they come after. By R2 nobody sleeps through them.
+///       accesses count too: they belong to the step they come after. By R2 nobody of that CPU sleeps through them. On
+///       another CPU they count where a release orders a handler before it, which is no step either; there a sleeper may.
 
 #include <cstdint>
 #include <cstring>

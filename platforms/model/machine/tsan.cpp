@@ -107,14 +107,6 @@ namespace {
 using copy_function = void*(void*, const void*, std::size_t);
 using fill_function = void*(void*, int, std::size_t);
 
-template <class F>
-F* libc(F*& cache, const char* name) noexcept {
-  if (cache == nullptr) [[unlikely]] {
-    cache = reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
-    if (cache == nullptr) std::abort();
-  }
-  return cache;
-}
 copy_function* real_memcpy;
 copy_function* real_memmove;
 fill_function* real_memset;
@@ -126,35 +118,35 @@ bool seen(std::uintptr_t caller) noexcept { return m.running && in_program(calle
 EXPORT void* __tsan_memcpy(void* to, const void* from, std::size_t size) {
   plain(from, size, false, false, CALLER);
   plain(to, size, true, false, CALLER);
-  return libc(real_memcpy, "memcpy")(to, from, size);
+  return real(real_memcpy, "memcpy")(to, from, size);
 }
 EXPORT void* __tsan_memmove(void* to, const void* from, std::size_t size) {
   plain(from, size, false, false, CALLER);
   plain(to, size, true, false, CALLER);
-  return libc(real_memmove, "memmove")(to, from, size);
+  return real(real_memmove, "memmove")(to, from, size);
 }
 EXPORT void* __tsan_memset(void* to, int value, std::size_t size) {
   plain(to, size, true, false, CALLER);
-  return libc(real_memset, "memset")(to, value, size);
+  return real(real_memset, "memset")(to, value, size);
 }
 EXPORT void* memcpy(void* to, const void* from, std::size_t size) {
   if (seen(CALLER)) [[unlikely]] {
     plain(from, size, false, false, CALLER);
     plain(to, size, true, false, CALLER);
   }
-  return libc(real_memcpy, "memcpy")(to, from, size);
+  return real(real_memcpy, "memcpy")(to, from, size);
 }
 EXPORT void* memmove(void* to, const void* from, std::size_t size) {
   if (seen(CALLER)) [[unlikely]] {
     plain(from, size, false, false, CALLER);
     plain(to, size, true, false, CALLER);
   }
-  return libc(real_memmove, "memmove")(to, from, size);
+  return real(real_memmove, "memmove")(to, from, size);
 }
 EXPORT void* memset(void* to, int value, std::size_t size) {
   if (seen(CALLER)) [[unlikely]]
     plain(to, size, true, false, CALLER);
-  return libc(real_memset, "memset")(to, value, size);
+  return real(real_memset, "memset")(to, value, size);
 }
 
 EXPORT void __tsan_atomic_thread_fence(int order) {
@@ -311,7 +303,7 @@ GENERIC(bool, compare_exchange,
 
 void generic_load(std::size_t size, const void* p, void* value, int order) {
   static std::remove_pointer_t<decltype(&generic_load)>* cache;
-  if (!explored(p)) return libc(cache, "__atomic_load")(size, p, value, order);
+  if (!explored(p)) return real(cache, "__atomic_load")(size, p, value, order);
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   m.atomic_access(op_kind::read, address, size, order, CALLER);
   std::memcpy(value, p, size);
@@ -319,7 +311,7 @@ void generic_load(std::size_t size, const void* p, void* value, int order) {
 }
 void generic_store(std::size_t size, void* p, const void* value, int order) {
   static std::remove_pointer_t<decltype(&generic_store)>* cache;
-  if (!explored(p)) return libc(cache, "__atomic_store")(size, p, value, order);
+  if (!explored(p)) return real(cache, "__atomic_store")(size, p, value, order);
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   m.atomic_access(op_kind::write, address, size, order, CALLER);
   std::memcpy(p, value, size);
@@ -327,7 +319,7 @@ void generic_store(std::size_t size, void* p, const void* value, int order) {
 }
 void generic_exchange(std::size_t size, void* p, const void* value, void* old, int order) {
   static std::remove_pointer_t<decltype(&generic_exchange)>* cache;
-  if (!explored(p)) return libc(cache, "__atomic_exchange")(size, p, value, old, order);
+  if (!explored(p)) return real(cache, "__atomic_exchange")(size, p, value, old, order);
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   m.atomic_access(op_kind::rmw, address, size, order, CALLER);
   std::memcpy(old, p, size);
@@ -339,7 +331,7 @@ bool generic_compare_exchange(std::size_t size, void* p, void* expected, const v
                               int order, int failure) {
   static std::remove_pointer_t<decltype(&generic_compare_exchange)>* cache;
   if (!explored(p)) {
-    return libc(cache, "__atomic_compare_exchange")(size, p, expected, desired, order, failure);
+    return real(cache, "__atomic_compare_exchange")(size, p, expected, desired, order, failure);
   }
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   m.atomic_access(op_kind::rmw, address, size, order, CALLER);
@@ -363,24 +355,24 @@ GENERIC(bool, compare_exchange_16,
 
 wide generic_load_16(const volatile void* p, int order) {
   static std::remove_pointer_t<decltype(&generic_load_16)>* cache;
-  if (!explored(p)) return libc(cache, "__atomic_load_16")(p, order);
+  if (!explored(p)) return real(cache, "__atomic_load_16")(p, order);
   return load(static_cast<const volatile wide*>(p), order, CALLER);
 }
 void generic_store_16(volatile void* p, wide value, int order) {
   static std::remove_pointer_t<decltype(&generic_store_16)>* cache;
-  if (!explored(p)) return libc(cache, "__atomic_store_16")(p, value, order);
+  if (!explored(p)) return real(cache, "__atomic_store_16")(p, value, order);
   store(static_cast<volatile wide*>(p), value, order, CALLER);
 }
 wide generic_exchange_16(volatile void* p, wide value, int order) {
   static std::remove_pointer_t<decltype(&generic_exchange_16)>* cache;
-  if (!explored(p)) return libc(cache, "__atomic_exchange_16")(p, value, order);
+  if (!explored(p)) return real(cache, "__atomic_exchange_16")(p, value, order);
   return modify(static_cast<volatile wide*>(p), order, CALLER, [value](wide) { return value; });
 }
 bool generic_compare_exchange_16(volatile void* p, void* expected, wide desired, int order,
                                  int failure) {
   static std::remove_pointer_t<decltype(&generic_compare_exchange_16)>* cache;
   if (!explored(p)) {
-    return libc(cache, "__atomic_compare_exchange_16")(p, expected, desired, order, failure);
+    return real(cache, "__atomic_compare_exchange_16")(p, expected, desired, order, failure);
   }
   return compare_exchange(static_cast<volatile wide*>(p), static_cast<wide*>(expected), desired,
                           order, failure, CALLER);
