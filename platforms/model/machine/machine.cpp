@@ -151,6 +151,12 @@ bool machine::interruptible(const cpu& c, int bell) const noexcept {
   return !c.irqs_off && (c.interrupts & (hardirq_bits | nmi_bits)) == 0;
 }
 
+bool machine::shuts_out(process_id q) noexcept {
+  const cpu& c = my_cpu();
+  if (processes[q].kind == process::role::interrupt) return !interruptible(c, processes[q].bell);
+  return me().kind == process::role::interrupt || !may_be_replaced(c);
+}
+
 bool machine::can_step(process& p) noexcept {
   cpu& c = cpus[p.cpu];
   const process_id id = p.stack.process;
@@ -508,6 +514,8 @@ void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
     if (varied) approximate = true;  // another round would be the same for it, not for others
     note_spin(place);
     if (p.patience == 0) {
+      p.pending = local_op(kind, pc);
+      strategy->waits();
       p.waits = wait_kind::relaxed;
     } else {
       --p.patience;
@@ -567,6 +575,8 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   p.park_order = ++parks;
   p.spun_count = 0;
   p.spun_unknown = p.spun_changed = false;
+  p.pending = object_op(op_kind::wake, object::wait_queue, address, pc);
+  strategy->waits();
   point(object_op(op_kind::wake, object::wait_queue, address, pc));
   p.waits = wait_kind::nothing;
   const bool woken = p.woken;

@@ -277,6 +277,8 @@ class machine {
   }
   /// An interrupt would be let in, were one pending.
   [[nodiscard]] bool interruptible(const cpu& c, int bell) const noexcept;
+  /// `q`, of the CPU of the present process, can not go on while that waits.
+  [[nodiscard]] bool shuts_out(process_id q) noexcept;
   /// After its present step `p` may be replaced by another task of its CPU.
   [[nodiscard]] bool may_be_replaced(const cpu& c) noexcept;
 

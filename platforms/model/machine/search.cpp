@@ -28,7 +28,7 @@ std::uint64_t fingerprint(process_id p, const op& o) noexcept {
   return h | 1;
 }
 
-bool waits(op_kind kind) noexcept {
+bool may_block(op_kind kind) noexcept {
   return kind == op_kind::lock || kind == op_kind::join || kind == op_kind::deliver;
 }
 
@@ -313,6 +313,17 @@ void search::meets(std::uint32_t at, process_id other) noexcept {
   events[events.size() - 1].before = self.before;
 }
 
+void search::waits() noexcept {
+  if (how_ != method::exhaustive || !cpu_is_shared(m.me().cpu)) return;
+  process_set met = just(m.self);
+  for (auto at = static_cast<std::uint32_t>(events.size()); at-- > 0;) {
+    const event& e = events[at];
+    if (e.cpu != m.me().cpu || (met & just(e.by)) != 0) continue;
+    met |= just(e.by);
+    if (m.shuts_out(e.by)) meets(at, e.by);
+  }
+}
+
 /// Finds the earlier steps on which this one depends, newest first, reverses those that did not have to come first, and
 /// takes over their clocks.
 void search::conflicts_of(process_id p, const op& o) noexcept {
@@ -354,7 +365,7 @@ void search::conflicts_of(process_id p, const op& o) noexcept {
   if (conflicting_count_ > 1)
     std::sort(conflicting_, conflicting_ + conflicting_count_, std::greater<>{});
   // What enabled this step did have to come first; what came before that for other reasons may not have.
-  const auto had_to = [&](unsigned i) { return (conflicting_[i] & 1) != 0 && waits(o.kind); };
+  const auto had_to = [&](unsigned i) { return (conflicting_[i] & 1) != 0 && may_block(o.kind); };
   for (unsigned i = 0; i < conflicting_count_; ++i) {
     const std::uint32_t at = conflicting_[i] >> 1;
     const event& other = events[at];

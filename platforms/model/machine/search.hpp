@@ -15,6 +15,8 @@
 ///   R3. Flows of one CPU keep plain memory apart by masks, or by not giving way, which are no steps. So there plain
 ///       accesses count too: they belong to the step they come after. By R2 nobody of that CPU sleeps through them. On
 ///       another CPU they count where a release orders a handler before it, which is no step either; there a sleeper may.
+///   R4. Who waits and keeps its CPU shuts out the other flows there: its wait depends on each of their steps, since one that
+///       went before it may have helped.
 
 #include <cstdint>
 #include <cstring>
@@ -75,6 +77,8 @@ class search {
   void step(process_id p, const op& o) noexcept;
   /// R3. The present step has made a plain access that meets one of step `at`, by `other`.
   void meets(std::uint32_t at, process_id other) noexcept;
+  /// R4. The present process begins to wait.
+  void waits() noexcept;
   /// About how much of the search is done, 0 to 1: as if each branch were as large as those beside it, and each state had as many as those that
   /// are finished at its depth; if none is, as most of those below. A guess: a race that is found late adds branches near the root.
   /// Source: Knuth, "Estimating the efficiency of backtrack programs" (1975); Kilby et al., "Estimating search tree size" (2006).
