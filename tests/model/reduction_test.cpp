@@ -241,7 +241,7 @@ struct outcome {
   std::uint64_t executions;
 };
 
-outcome explore(unsigned strategy, unsigned preemption) {
+outcome explore(unsigned strategy, unsigned preemption, void (*what)(void*) = body) {
   outcome out{};
   interlock_machine_options o{};
   o.cpus = now.cpus;
@@ -260,7 +260,7 @@ outcome explore(unsigned strategy, unsigned preemption) {
     static_cast<std::set<std::string>*>(states)->insert(state);
   };
   interlock_machine_result r{};
-  interlock_machine_explore(&o, body, nullptr, &r);
+  interlock_machine_explore(&o, what, nullptr, &r);
   out.complete = r.complete;
   if (r.failed) out.failure = r.text;
   out.executions = r.executions;
@@ -339,7 +339,8 @@ void compare_deadlocks(unsigned from, unsigned to) {
       ++none;
     }
   }
-  testing::Test::RecordProperty("executions", std::to_string(reduced) + " of " + std::to_string(all));
+  testing::Test::RecordProperty("executions",
+                                std::to_string(reduced) + " of " + std::to_string(all));
   EXPECT_GT(some_deadlock, (to - from) / 10);
   EXPECT_GT(none, (to - from) / 10);
 }
@@ -363,6 +364,29 @@ TEST(reduction, who_keeps_its_cpu_shuts_out_who_would_help) {
   now.task[2] = {{code::preempt_off, 0, 0}, {code::await, 1, 0}, {code::preempt_on, 0, 0}};
   EXPECT_NE(explore(enumerate, 2).failure, "");
   EXPECT_NE(explore(exhaustive, 2).failure, "");
+}
+
+/// A deadline passes, and another task reads the clock: nothing else connects the two.
+void clock_body(void*) {
+  const auto sleeper = [](void*) {
+    const std::uint32_t word = 0;
+    interlock_machine_park(&word, 0, interlock_machine_now() + 1'000, false);
+    results[1] = interlock_machine_now() > 1'000'000'000 ? 1 : 0;
+  };
+  const std::uint64_t other = interlock_machine_spawn(sleeper, nullptr, "sleeper", false);
+  shared[0].fetch_add(1);
+  results[0] = interlock_machine_now() > 1'000'000'000 ? 1 : 0;
+  interlock_machine_join(other);
+}
+
+TEST(reduction, who_reads_the_clock_depends_on_deadlines) {
+  for (const unsigned cpus : {1u, 2u}) {
+    now.cpus = cpus;
+    const outcome every = explore(enumerate, 2, clock_body);
+    const outcome one_of_each = explore(exhaustive, 2, clock_body);
+    EXPECT_EQ(every.states.size(), 2u);
+    EXPECT_EQ(one_of_each.states, every.states) << cpus;
+  }
 }
 
 TEST(reduction, programs_end_in_several_states) {

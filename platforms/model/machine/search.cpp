@@ -190,7 +190,7 @@ process_id search::choose_new(process_set enabled) noexcept {
   const process_id p = stays ? m.last : lowest(candidates);
   if (path_.full()) m.fail(failure_kind::limit, "an execution of too many steps");
   node& n = path_.grow();
-  n = {enabled, reduce ? just(p) : enabled, 0, reduce ? asleep_ : 0, 0, 0, {0, 0}, p};
+  n = {enabled, reduce ? just(p) : enabled, 0, reduce ? asleep_ : 0, 0, 0, 0, {0, 0}, p};
   if (reduce) {
     for (unsigned i = 0; i < m.cpu_count; ++i) {
       const cpu& c = m.cpus[i];
@@ -308,6 +308,10 @@ void search::step(process_id p, const op& o) noexcept {
 void search::meets(std::uint32_t at, process_id other) noexcept {
   process& self = m.me();
   if (how_ != method::exhaustive || has(self.before, other, at)) return;
+  if (events[at].cpu != self.cpu) {
+    path_[at].late |= just(other);
+    m.approximate = true;
+  }
   reverse(at, m.self, self.before);
   self.before.join(events[at].before, m.process_count);
   events[events.size() - 1].before = self.before;
@@ -552,7 +556,7 @@ bool search::stays_asleep(process_id q, process_id p, const op& o) noexcept {
 void search::go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcept {
   const node& n = path_[depth];
   process_set next = 0;
-  for (process_set left = n.done | n.sleep; left != 0; left &= left - 1) {
+  for (process_set left = (n.done & ~n.late) | n.sleep; left != 0; left &= left - 1) {
     const process_id q = lowest(left);
     if (stays_asleep(q, p, o)) next |= just(q);
   }
