@@ -131,8 +131,8 @@ void run_softirqs(cpu_words& cpu) noexcept {
       break;
     }
   }
-  cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() - softirq_offset);
   platform::event::context_exit(softirq_offset);
+  cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() - softirq_offset);
 }
 
 void run_last_softirqs(cpu_words& cpu) noexcept {

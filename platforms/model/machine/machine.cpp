@@ -927,7 +927,7 @@ void machine::context_enter(std::uint32_t bits, std::uintptr_t pc) noexcept {
 void machine::context_exit(std::uint32_t bits, std::uintptr_t pc) noexcept {
   process& p = me();
   cpu& c = my_cpu();
-  const bool bh_on = (bits & softirq_disable_bits) != 0 && (c.interrupts & softirq_bits) == bits;
+  const bool bh_on = (bits & softirq_bits) != 0 && (c.interrupts & softirq_bits) == bits;
   if (bh_on && softirqs_seen) before_mask(pc, true);
   if ((bits & preempt_bits) != 0) {
     if (p.preempt != 0 && --p.preempt == 0 && p.kind == process::role::task) {
