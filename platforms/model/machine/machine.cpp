@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::uint32_t softirq_bits = 0x0000'ff00u;
 constexpr std::uint32_t softirq_disable_bits = 0x0000'fe00u;
+constexpr std::uint32_t serving_softirq = 0x0000'0100u;
 constexpr std::uint32_t hardirq_bits = 0x000f'0000u;
 constexpr std::uint32_t nmi_bits = 0x00f0'0000u;
 constexpr std::uint32_t preempt_bits = 0x0000'00ffu;
@@ -547,7 +548,9 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
                   bool watchdog, std::uintptr_t pc) noexcept {
   process& p = me();
   const auto address = reinterpret_cast<std::uintptr_t>(word);
-  if (p.kind == process::role::interrupt) {
+  // Also a handler that its task runs itself, when it has let interrupts in again.
+  constexpr std::uint32_t serving = hardirq_bits | nmi_bits | serving_softirq;
+  if (p.kind == process::role::interrupt || (my_cpu().interrupts & serving) != 0) {
     fail(failure_kind::assertion, "BUG: scheduling while atomic: an interrupt handler sleeps");
   }
   deny_device("sleeps");
