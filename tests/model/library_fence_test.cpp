@@ -399,6 +399,20 @@ TEST(library_fence, seqno_fences_of_one_timeline_are_signalled_in_order) {
   }));
 }
 
+TEST(library_fence, seqno_fences_that_are_due_at_once_are_signalled_in_order) {
+  const model::expectations here;
+  passes(model::explore(some(100), [] {
+    const auto buffer = *make_seqno_buffer(1);
+    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto one = *make_seqno_fence(*timeline, 1);
+    const auto two = *make_seqno_fence(*timeline, 2);
+    one->enable_sw_signaling();
+    two->enable_sw_signaling();
+    seqno_timeline_advance(*timeline, 2);
+    EXPECT_EQ(seqno_timeline_process(*timeline), 2u);
+  }));
+}
+
 /// Two devices, or a device and its reset, look at the word at once.
 TEST(library_fence, two_processors_of_a_timeline_keep_the_order) {
   const model::expectations here;

@@ -129,7 +129,11 @@ TEST(rules, a_lock_of_a_softirq_taken_with_bottom_halves_on_is_inconsistent) {
     return once([=] {
       spinlock lock;
       const softirq vector = *open_softirq(
-          "rules", [](void* cookie) { guard g{no_mask, *static_cast<spinlock*>(cookie)}; }, &lock);
+          "rules",
+          [](void* cookie) {
+            guard g{no_mask, *static_cast<spinlock*>(cookie)};
+          },
+          &lock);
       { guard g{mode, lock}; }
       raise_softirq(vector);  // and serves it at once
     });
@@ -191,6 +195,24 @@ TEST(rules, fences_of_a_context_are_signalled_in_order) {
   const auto bad = program(false);
   EXPECT_TRUE(says(bad, "is signalled after")) << bad;
   const auto good = program(true);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+/// The library lets one of two signals win, and announces that one.
+TEST(rules, a_fence_is_signalled_once) {
+  const auto program = [](int times) {
+    return once([=] {
+      for (const std::uint64_t fence : {4096u, 8192u}) {
+        interlock_machine_announce(interlock_machine_fence_init, fence, 77, fence);
+        for (int i = 0; i < times; ++i) {
+          interlock_machine_announce(interlock_machine_fence_signaled, fence, 0, 0);
+        }
+      }
+    });
+  };
+  const auto bad = program(2);
+  EXPECT_TRUE(says(bad, "BUG: fence 77:4096 is signalled twice")) << bad;
+  const auto good = program(1);
   EXPECT_TRUE(good.passed()) << good;
 }
 
@@ -570,8 +592,8 @@ TEST(rules, a_free_races_with_an_access_before_it) {
   EXPECT_TRUE(good.passed()) << good;
 }
 
-/// Nobody has touched the memory before, so that no race tells of it.
-TEST(rules, what_is_freed_while_an_access_waits_for_its_turn_is_used_after_it) {
+/// Whoever comes first: nobody has touched the memory before.
+TEST(rules, a_free_beside_an_access_is_found) {
   const auto program = [](bool waits) {
     return every([=] {
       auto* const word = static_cast<int*>(std::malloc(sizeof(int)));

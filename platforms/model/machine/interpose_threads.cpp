@@ -105,6 +105,7 @@ int unlock_mutex(pthread_mutex_t* mutex, std::uintptr_t pc) noexcept {
 
 /// Of what sleeps for certain. A mutex may be free, and then its owner has not slept.
 void deny_atomic(const char* what) noexcept {
+  m.deny_device("sleeps");
   const char* why = nullptr;
   if (m.me().preempt != 0) why = "preemption disabled";
   if (m.my_cpu().irqs_off) why = "interrupts off";

@@ -255,7 +255,11 @@ bool is_before(std::uint64_t a, std::uint64_t b) noexcept {
 
 void oracle::fence_signaled(std::uint64_t fence) noexcept {
   fence_state* const f = find_fence(fence);
-  if (f == nullptr || f->signaled) return;
+  if (f == nullptr) return;
+  if (f->signaled) {
+    m.fail(failure_kind::rule, "BUG: fence %llu:%llu is signalled twice",
+           static_cast<unsigned long long>(f->context), static_cast<unsigned long long>(f->seqno));
+  }
   f->signaled = true;
   if (f->answered) return;
   for (context_state& c : contexts_) {
