@@ -34,6 +34,11 @@ ref_ptr<dma_fence> make_fence(std::uint64_t context = 1, std::uint64_t seqno = 1
                                        dma_fence{plain_ops, context, seqno});
 }
 
+struct node {
+  int value = 0;
+  rcu_head rcu{};
+};
+
 // --- nobody can go on ---
 
 /// A lock of the program's own, of which no rule knows.
@@ -159,6 +164,33 @@ TEST(findings, a_softirq_leaves_something_disabled) {
   });
 }
 
+/// The core mends what it reports: afterwards nothing is disabled, for the machine either.
+TEST(findings, what_is_left_disabled_is_reported_and_mended) {
+  passes(model::explore(some(300), [] {
+    static int reports;
+    reports = 0;
+    set_report_handler([](const report&, void*) noexcept { ++reports; }, nullptr);
+    const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
+    const softirq vector = *open_softirq(
+        "test", [](void*) { preempt_disable(); }, nullptr);
+    {
+      const auto action = request_irq(*line, [&] {
+                            preempt_disable();
+                            local_bh_disable();
+                            raise_softirq(vector);
+                            return irqreturn::handled;
+                          }).value();
+      raise_irq(*line);
+    }
+    node n;
+    call_rcu(n.rcu, [](rcu_head*) { preempt_disable(); });
+    rcu_barrier();
+    if (reports != 3) std::abort();
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds{1});  // as one may who has disabled nothing
+  }));
+}
+
 /// Twins of rules.a_task_ends_as_it_began.
 TEST(findings, what_is_enabled_again_is_in_order) {
   passes(model::explore(all(), [] {
@@ -176,11 +208,6 @@ TEST(findings, what_is_enabled_again_is_in_order) {
 }
 
 // --- RCU ---
-
-struct node {
-  int value = 0;
-  rcu_head rcu{};
-};
 
 TEST(findings, a_dereference_outside_of_a_reader) {
   finds("suspicious rcu_dereference_check() usage!", all(), [](bool wrong) {
