@@ -3,6 +3,7 @@
 /// The rules of locks, RCU and fences, by which the machine judges what the core announces: each breach, and its corrected twin.
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <chrono>
@@ -660,6 +661,30 @@ TEST(rules, what_nothing_points_to_is_a_leak) {
   EXPECT_TRUE(reached.passed()) << reached;
   const auto freed = program(3);
   EXPECT_TRUE(freed.passed()) << freed;
+}
+
+/// A handler of a threaded line runs on the service task, which stays.
+TEST(rules, the_value_of_a_key_is_no_leak_while_its_task_stays) {
+  const auto program = [](bool keeps) {
+    return once([=] {
+      static pthread_key_t key;
+      if (pthread_key_create(&key, nullptr) != 0) std::abort();
+      const auto line = *make_irq_line({.name = "device"});
+      completion done;
+      const auto action = request_irq(*line, [&] {
+                            (void)pthread_setspecific(key, new int{1});
+                            if (!keeps) (void)pthread_setspecific(key, nullptr);
+                            done.complete();
+                            return irqreturn::handled;
+                          }).value();
+      raise_irq(*line);
+      done.wait();
+    });
+  };
+  const auto kept = program(true);
+  EXPECT_TRUE(kept.passed()) << kept;
+  const auto lost = program(false);
+  EXPECT_TRUE(says(lost, "BUG: memory leak: 4 bytes in 1 block ")) << lost;
 }
 
 }  // namespace

@@ -150,6 +150,7 @@ EXPORT int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
   *start = {entry, argument, nullptr};
   char name[16] = "thread";
   name[6] = static_cast<char>('0' + m.task_count % 10);
+  m.plain_access(reinterpret_cast<std::uintptr_t>(thread), sizeof *thread, true, false, CALLER);
   *thread = static_cast<pthread_t>(m.spawn(run_thread, start, name, false) + thread_bias);
   return 0;
 }
@@ -160,7 +161,10 @@ EXPORT int pthread_join(pthread_t thread, void** result) {
   if (task - 1 == m.self) return EDEADLK;
   deny_atomic("waits for a thread");
   m.join(task, CALLER);
-  if (result != nullptr) *result = results[task - 1];
+  if (result != nullptr) {
+    m.plain_access(reinterpret_cast<std::uintptr_t>(result), sizeof *result, true, false, CALLER);
+    *result = results[task - 1];
+  }
   return 0;
 }
 EXPORT int pthread_detach(pthread_t thread) { return m.running ? 0 : REAL(pthread_detach)(thread); }
