@@ -858,6 +858,8 @@ TEST(pitfalls, a_loop_without_end_is_a_failure) {
     }
   });
   EXPECT_TRUE(says(working, "a loop that never ends")) << working;
+  EXPECT_TRUE(says(working, "interleaving:") && says(working, "main: modifies")) << working;
+  EXPECT_LT(working.text().size(), 20'000u);
 }
 
 }  // namespace

@@ -90,6 +90,32 @@ TEST(rules, three_orders_of_three_locks_are_an_inversion) {
   EXPECT_TRUE(good.passed()) << good;
 }
 
+TEST(rules, locks_are_judged_however_many_are_held) {
+  const auto program = [](int between, bool turned) {
+    return once([=] {
+      mutex first;
+      mutex second;
+      mutex others[48];
+      {
+        guard g{first};
+        guard h{second};
+      }
+      guard g{turned ? second : first};
+      for (int i = 0; i < between; ++i) others[i].lock();
+      { guard h{turned ? first : second}; }
+      for (int i = 0; i < between; ++i) others[i].unlock();
+    });
+  };
+  const auto bad = program(20, true);
+  EXPECT_TRUE(says(bad, "WARNING: possible circular locking dependency detected")) << bad;
+  const auto good = program(20, false);
+  EXPECT_TRUE(good.passed()) << good;
+  const auto most = program(46, false);
+  EXPECT_TRUE(most.passed()) << most;
+  const auto more = program(47, false);
+  EXPECT_TRUE(says(more, "main holds more than 48 locks at once")) << more;
+}
+
 TEST(rules, an_attempt_waits_for_nobody_and_is_no_inversion) {
   const auto r = once([] {
     spinlock a;

@@ -355,7 +355,7 @@ void machine::point(const op& o) noexcept {
   process& p = me();
   p.pending = o;
   if (++steps > max_steps) {
-    fail(failure_kind::limit,
+    fail(failure_kind::endless,
          "an execution of more than %llu steps: a loop that never ends, or a test that is too "
          "large (option `steps`)",
          static_cast<unsigned long long>(max_steps));

@@ -135,7 +135,12 @@ void oracle::order_behind_held(std::uint32_t l, std::uintptr_t pc) noexcept {
 
 void oracle::lock_acquired(std::uint64_t lock) noexcept {
   const process_id self = m.self;
-  if (held_count_[self] < max_held) held_[self][held_count_[self]++] = find_lock(lock);
+  if (held_count_[self] == max_held) {
+    m.fail(failure_kind::limit,
+           "%s holds more than %u locks at once, which the machine does not keep apart: nest fewer",
+           m.me().name, max_held);
+  }
+  held_[self][held_count_[self]++] = find_lock(lock);
 }
 
 void oracle::lock_release(std::uint64_t lock) noexcept {

@@ -62,7 +62,7 @@ class oracle {
   std::size_t describe_waits(char* text, std::size_t size) const noexcept;
 
  private:
-  static constexpr unsigned max_held = 16;
+  static constexpr unsigned max_held = 48;  ///< as the kernel has it
 
   struct lock_state {
     std::uint64_t lock;
