@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The rate at which the model platform explores. An iteration is a whole exploration, its setting up included.
+/// Rates are by CPU time: one thread does everything.
 
 #include <benchmark/benchmark.h>
 
@@ -77,8 +78,7 @@ BENCHMARK(mutex_counter_all)
     ->ArgNames({"increments", "classes"})
     ->Args({2, 90})
     ->Args({4, 34'650})
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
+    ->Unit(benchmark::kMillisecond);
 
 void mutex_counter_sampled(benchmark::State& state) {
   explore(state, some(static_cast<model::strategy>(state.range(0)), 20'000, 4), 0,
@@ -88,8 +88,7 @@ BENCHMARK(mutex_counter_sampled)
     ->ArgName("strategy")
     ->Arg(static_cast<int>(model::strategy::random))
     ->Arg(static_cast<int>(model::strategy::pct))
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
+    ->Unit(benchmark::kMillisecond);
 
 /// A task and the handler of a line of its CPU share a counter; a device raises the line from the other one.
 void driver() {
@@ -115,7 +114,6 @@ BENCHMARK(driver_with_one_line)
     ->ArgName("strategy")
     ->Arg(static_cast<int>(model::strategy::random))
     ->Arg(static_cast<int>(model::strategy::pct))
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace

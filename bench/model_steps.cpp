@@ -9,11 +9,11 @@ namespace {
 void point(benchmark::State& state) {
   interlock::bench::steps(state, false, [] {});
 }
-BENCHMARK(point)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(point)->Unit(benchmark::kMillisecond);
 
 void point_and_half_a_switch(benchmark::State& state) {
   interlock::bench::steps(state, true, [] {});
 }
-BENCHMARK(point_and_half_a_switch)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(point_and_half_a_switch)->Unit(benchmark::kMillisecond);
 
 }  // namespace

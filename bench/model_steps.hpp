@@ -25,7 +25,6 @@ inline void steps(benchmark::State& state, bool switches, void (*touch)()) {
   how.executions = 100;
   how.time = {};
   double steps = 0;
-  double ns = 0;
   for (auto _ : state) {
     const auto r = model::explore(how, [=] {
       std::atomic<unsigned> n{0};
@@ -40,9 +39,9 @@ inline void steps(benchmark::State& state, bool switches, void (*touch)()) {
     });
     if (!r.passed()) return state.SkipWithError("the exploration found a failure");
     steps += static_cast<double>(r.steps());
-    ns += static_cast<double>(r.time().count());
   }
-  state.counters["ns/step"] = ns / steps;
+  using benchmark::Counter;
+  state.counters["time/step"] = {steps, Counter::kIsRate | Counter::kInvert};  // of the CPU
 }
 
 }  // namespace interlock::bench
