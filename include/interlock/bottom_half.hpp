@@ -34,8 +34,8 @@ inline void local_bh_enable() noexcept {
   if ((count & hardirq_mask) != 0 || irqs_disabled()) [[unlikely]] {
     detail::context_fault_found(detail::context_fault::bh_in_hardirq);
   }
-  cpu.interrupt_count.store_relaxed(count - softirq_disable_offset);
   platform::event::context_exit(softirq_disable_offset);
+  cpu.interrupt_count.store_relaxed(count - softirq_disable_offset);
   barrier();
   if (cpu.softirq_pending.load_relaxed() != 0 && !in_interrupt()) [[unlikely]] {
     detail::replay_pending();

@@ -44,9 +44,9 @@ inline void local_irq_disable(location where = location::current()) noexcept {
 inline void local_irq_enable() noexcept {
   barrier();
   cpu_words& cpu = platform::this_cpu();
-  cpu.irqs_off.store_relaxed(0);  // [F1]
   platform::event::irqs_on();
-  barrier();  // [F2]
+  cpu.irqs_off.store_relaxed(0);  // [F1]
+  barrier();                      // [F2]
   if (cpu.pending.load_relaxed() != 0) [[unlikely]]
     detail::replay_pending();  // [F3]
 }

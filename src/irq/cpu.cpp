@@ -166,8 +166,8 @@ void take_cpu_offline() noexcept {
     if (hrtimer_try_to_cancel(cpu->softirq_timer) == 1) put_cpu_descriptor(*cpu);
     send_away(cpu->nmi_queue);
   }
-  words.irqs_off.store_relaxed(0);  // a thread may end with them off
   platform::event::irqs_on();
+  words.irqs_off.store_relaxed(0);                      // a thread may end with them off
   words.pending.fetch_and_seq_cst(~cpu_pending::work);  // [P3] pairs with [P2]
   send_away(words.queue);
   words.cpu = nullptr;  // no fork holds back what the last softirqs queue here

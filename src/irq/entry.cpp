@@ -68,9 +68,12 @@ void leave_context(cpu_words& cpu, std::uint32_t offset) noexcept {
 
 /// Writes the mask as it is, without a look at what pends.
 void set_irqs_off(cpu_words& cpu, std::uint32_t off) noexcept {
-  if (off != 0) platform::event::irqs_off();
+  if (off != 0) {
+    platform::event::irqs_off();
+  } else {
+    platform::event::irqs_on();
+  }
   cpu.irqs_off.store_relaxed(off);
-  if (off == 0) platform::event::irqs_on();
 }
 
 void run_nodes(llist_node* link) noexcept {

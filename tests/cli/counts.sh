@@ -39,9 +39,9 @@ between 'interrupts, all armed' $((3 * chunks)) "$(number_of 'interrupts raised'
 expect_status 0 $run --link wait
 between 'links, carried by the submitter' 0 \
   $(($(number_of 'links in memory') + $(number_of 'links by callback'))) 0
-# One chunk at a time: it sleeps for almost each.
+# One chunk at a time, and one that takes longer than any waiter spins: it sleeps for that one at least.
 # shellcheck disable=SC2086
-expect_status 0 ${run% -q 6} -q 1 --link wait
+expect_status 0 ${run% -q 6} -q 1 --link wait --inject stall:device=0,chunk=6,time=1s
 on_links=$(sed -n 's/^ *wakes of the submitter .*(\([0-9 ]*\) on links).*/\1/p' out | tr -d ' ')
 between 'wakes of the submitter for links, --link wait' 1 "${on_links:-0}" $((3 * chunks))
 
@@ -62,18 +62,30 @@ for link in memory callback wait; do
 done
 
 # The front ends of uring sleep in io_uring_enter. What the kernel knows of their sleeps is read while the last write
-# stalls; what they sleep at their start, for locks, and after that moment is all that may differ.
+# stalls, which is when they have slept and sleep no more; what they sleep at their start, for locks, and after that
+# moment is all that may differ.
+front_end_sleeps() { # front_end_sleeps <process>
+  for thread in "/proc/$1/task"/*; do
+    ! grep -qxE 'read|write' "$thread/comm" 2>/dev/null ||
+      sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "$thread/status"
+  done | awk '{ sum += $1 } END { print sum + 0 }'
+}
 INTERLOCK_OPTIONS='' interlock info >facts 2>&1
 if grep -q '^  uring  *yes' facts; then
   for link in memory callback; do
     # shellcheck disable=SC2086
     ${INTERLOCK_LAUNCHER-} "$INTERLOCK" $run --link $link --provider uring \
-      --inject stall:device=write,chunk=$((chunks - 1)),time=2s >out 2>err &
+      --inject stall:device=write,chunk=$((chunks - 1)),time=5s >out 2>err &
     tool=$!
-    sleep 1
-    slept=$(for thread in "/proc/$tool/task"/*; do
-      ! grep -qxE 'read|write' "$thread/comm" || sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "$thread/status"
-    done | awk '{ sum += $1 } END { print sum + 0 }')
+    slept=0 same=0 looks=0
+    while [ $same -lt 3 ] && [ $looks -lt 60 ]; do
+      sleep 0.3
+      looks=$((looks + 1))
+      before=$slept
+      slept=$(front_end_sleeps $tool)
+      if [ "$slept" -gt 0 ] && [ "$slept" = "$before" ]; then same=$((same + 1)); else same=0; fi
+    done
+    [ $same = 3 ] || fail "--link $link: the front ends never rested"
     wait $tool || fail "--link $link, stalled: exit status $?"
     counted=$(number_of 'the file front ends')
     between "--link $link --provider uring: wakes of the file front ends" $((slept * 3 / 4 - 20)) "$counted" $((slept + 10))

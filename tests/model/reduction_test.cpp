@@ -37,6 +37,8 @@ enum class code {
   might_sleep,
   add_masked,  ///< plain memory of the CPU, with interrupts off
   add_pinned,  ///< the same of its tasks, with preemption off
+  set,         ///< a flag
+  await,       ///< spins until a flag is set, also where nothing of its CPU can go on meanwhile
 };
 struct instruction {
   code what;
@@ -47,6 +49,7 @@ using routine = std::vector<instruction>;
 
 constexpr unsigned max_tasks = 3;
 constexpr unsigned variables = 2;
+constexpr int flag_count = 3;
 constexpr unsigned max_cpus = 2;
 
 struct program {
@@ -59,6 +62,7 @@ struct program {
 
 program now;
 std::atomic<int> shared[variables];
+std::atomic<int> flags[flag_count];
 int of_cpu[max_cpus];
 int of_tasks[max_cpus];
 int results[max_tasks + 2 * max_cpus];  ///< of what each flow has read, in order
@@ -100,6 +104,10 @@ void run(const routine& instructions, unsigned who) {
         interlock_machine_announce(interlock_machine_might_sleep, 0, 0, 0);
         break;
       case code::add_masked: add_plain(of_cpu[interlock_machine_cpu() - 1], i, who); break;
+      case code::set: flags[i.variable].store(1, std::memory_order_relaxed); break;
+      case code::await:
+        while (flags[i.variable].load(std::memory_order_relaxed) == 0) interlock_machine_relax();
+        break;
       case code::add_pinned: add_plain(of_tasks[interlock_machine_cpu() - 1], i, who); break;
     }
   }
@@ -189,6 +197,36 @@ program generate(unsigned seed) {
   return p;
 }
 
+/// A chain: who sets a flag has waited for the one before it. It comes to an end, but where somebody keeps off its CPU the one
+/// that it waits for.
+program generate_chain(unsigned seed) {
+  std::mt19937 source{seed};
+  const auto below = [&](unsigned n) { return static_cast<unsigned>(source() % n); };
+  program p;
+  p.cpus = max_cpus;
+  p.tasks = max_tasks;
+  unsigned before = max_tasks;
+  for (int flag = 0; flag < flag_count; ++flag) {
+    unsigned flow = below(max_tasks + 1);
+    while (flow == before) flow = below(max_tasks + 1);
+    before = flow;
+    routine& r = flow == max_tasks ? p.irq : p.task[flow];
+    const unsigned mask = flow == max_tasks ? 0 : below(3);
+    if (mask == 1) r.push_back({code::irqs_off, 0, 0});
+    if (mask == 2) r.push_back({code::preempt_off, 0, 0});
+    if (flag != 0) r.push_back({code::await, flag - 1, 0});
+    if (below(2) == 0) r.push_back({code::add, 0, flag + 1});
+    r.push_back({code::set, flag, 0});
+    if (mask == 1) r.push_back({code::irqs_on, 0, 0});
+    if (mask == 2) r.push_back({code::preempt_on, 0, 0});
+  }
+  if (!p.irq.empty()) {
+    routine& rings = p.task[below(max_tasks)];
+    rings.insert(rings.begin(), {code::ring, 0, 1 + static_cast<int>(below(p.cpus))});
+  }
+  return p;
+}
+
 // --- comparing ---
 
 constexpr unsigned enumerate = 2;
@@ -203,7 +241,7 @@ struct outcome {
   std::uint64_t executions;
 };
 
-outcome explore(unsigned strategy, unsigned preemption) {
+outcome explore(unsigned strategy, unsigned preemption, void (*what)(void*) = body) {
   outcome out{};
   interlock_machine_options o{};
   o.cpus = now.cpus;
@@ -215,13 +253,14 @@ outcome explore(unsigned strategy, unsigned preemption) {
   o.state = [](void*, void* states) {
     std::string state;
     for (const auto& v : shared) state += std::to_string(v.load()) + ',';
+    for (const auto& v : flags) state += std::to_string(v.load()) + ',';
     for (const int v : of_cpu) state += std::to_string(v) + ',';
     for (const int v : of_tasks) state += std::to_string(v) + ',';
     for (const int r : results) state += std::to_string(r) + ',';
     static_cast<std::set<std::string>*>(states)->insert(state);
   };
   interlock_machine_result r{};
-  interlock_machine_explore(&o, body, nullptr, &r);
+  interlock_machine_explore(&o, what, nullptr, &r);
   out.complete = r.complete;
   if (r.failed) out.failure = r.text;
   out.executions = r.executions;
@@ -272,6 +311,83 @@ TEST_P(same_states, as_all_executions) { compare(GetParam(), GetParam() + seeds_
 
 INSTANTIATE_TEST_SUITE_P(reduction, same_states,
                          testing::Range(first_seed, end_seed, seeds_per_test));
+
+/// The same of programs whose flows wait for each other: if some order ends in a deadlock, the reduction finds one.
+void compare_deadlocks(unsigned from, unsigned to) {
+  ASSERT_TRUE(interlock_machine_install(interlock_machine_irq, irq_entry));
+  ASSERT_TRUE(interlock_machine_install(interlock_machine_nmi, nmi_entry));
+  unsigned some_deadlock = 0;
+  unsigned none = 0;
+  std::uint64_t all = 0;
+  std::uint64_t reduced = 0;
+  for (unsigned seed = from; seed < to; ++seed) {
+    now = generate_chain(seed);
+    for (unsigned preemption = 0; preemption < models; ++preemption) {
+      SCOPED_TRACE("seed " + std::to_string(seed) + ", preemption " + std::to_string(preemption));
+      const outcome every = explore(enumerate, preemption);
+      if (!every.complete && every.failure.empty()) continue;
+      const outcome one_of_each = explore(exhaustive, preemption);
+      EXPECT_EQ(one_of_each.failure.empty(), every.failure.empty())
+          << every.failure << one_of_each.failure;
+      if (!every.failure.empty()) {
+        ++some_deadlock;
+        continue;
+      }
+      EXPECT_EQ(one_of_each.states, every.states);
+      all += every.executions;
+      reduced += one_of_each.executions;
+      ++none;
+    }
+  }
+  testing::Test::RecordProperty("executions",
+                                std::to_string(reduced) + " of " + std::to_string(all));
+  EXPECT_GT(some_deadlock, (to - from) / 10);
+  EXPECT_GT(none, (to - from) / 10);
+}
+
+class same_deadlocks : public testing::TestWithParam<unsigned> {};
+
+TEST_P(same_deadlocks, as_all_executions) {
+  compare_deadlocks(GetParam(), GetParam() + seeds_per_test);
+}
+
+INSTANTIATE_TEST_SUITE_P(reduction, same_deadlocks,
+                         testing::Range(first_seed, end_seed, seeds_per_test));
+
+/// Who waits and keeps its CPU keeps off what would have helped, and touches nothing of it.
+TEST(reduction, who_keeps_its_cpu_shuts_out_who_would_help) {
+  now = {};
+  now.cpus = 2;
+  now.tasks = 3;
+  now.task[0] = {{code::set, 0, 0}};
+  now.task[1] = {{code::await, 0, 0}, {code::set, 1, 0}};
+  now.task[2] = {{code::preempt_off, 0, 0}, {code::await, 1, 0}, {code::preempt_on, 0, 0}};
+  EXPECT_NE(explore(enumerate, 2).failure, "");
+  EXPECT_NE(explore(exhaustive, 2).failure, "");
+}
+
+/// A deadline passes, and another task reads the clock: nothing else connects the two.
+void clock_body(void*) {
+  const auto sleeper = [](void*) {
+    const std::uint32_t word = 0;
+    interlock_machine_park(&word, 0, interlock_machine_now() + 1'000, false);
+    results[1] = interlock_machine_now() > 1'000'000'000 ? 1 : 0;
+  };
+  const std::uint64_t other = interlock_machine_spawn(sleeper, nullptr, "sleeper", false);
+  shared[0].fetch_add(1);
+  results[0] = interlock_machine_now() > 1'000'000'000 ? 1 : 0;
+  interlock_machine_join(other);
+}
+
+TEST(reduction, who_reads_the_clock_depends_on_deadlines) {
+  for (const unsigned cpus : {1u, 2u}) {
+    now.cpus = cpus;
+    const outcome every = explore(enumerate, 2, clock_body);
+    const outcome one_of_each = explore(exhaustive, 2, clock_body);
+    EXPECT_EQ(every.states.size(), 2u);
+    EXPECT_EQ(one_of_each.states, every.states) << cpus;
+  }
+}
 
 TEST(reduction, programs_end_in_several_states) {
   // The comparison would be empty if orders made no difference.

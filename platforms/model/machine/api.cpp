@@ -92,7 +92,7 @@ void interlock_machine_relax() {
 void interlock_machine_yield() {
   if (m.running) m.yield(CALLER);
 }
-int64_t interlock_machine_now() { return m.now; }
+int64_t interlock_machine_now() { return m.read_clock(); }
 void interlock_machine_heavy_barrier() {
   if (m.running) m.heavy_barrier(CALLER);
 }
@@ -116,7 +116,9 @@ void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, 
     case interlock_machine_context_enter:
       m.context_enter(static_cast<std::uint32_t>(a), CALLER);
       break;
-    case interlock_machine_context_exit: m.context_exit(static_cast<std::uint32_t>(a)); break;
+    case interlock_machine_context_exit:
+      m.context_exit(static_cast<std::uint32_t>(a), CALLER);
+      break;
     case interlock_machine_might_sleep: m.might_sleep(CALLER); break;
     case interlock_machine_lock_acquire: {
       constexpr std::uint64_t sleeping = 3;

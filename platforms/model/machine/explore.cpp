@@ -490,6 +490,7 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
   m.far = static_cast<std::int64_t>(options.far);
   m.learned = m.approximate = false;
   m.interrupts_seen = m.host_entries[0] != nullptr || m.host_entries[1] != nullptr;
+  m.softirqs_seen = false;
   m.watched_ordinal = 0;
   m.locations.forget_all();
   [[maybe_unused]] static const bool once = (m.image.add(&environ, sizeof environ), true);

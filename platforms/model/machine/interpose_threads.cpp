@@ -386,7 +386,7 @@ EXPORT long syscall(long number, ...) {
       std::int64_t until = for_ever;
       if (a[3] != 0) {
         until = nanoseconds(*reinterpret_cast<const timespec*>(a[3]));
-        if ((a[1] & command_mask) == 0) until += m.now;
+        if ((a[1] & command_mask) == 0) until += m.read_clock();
       }
       deny_atomic("waits for an atomic object");
       const int end = m.park(word, static_cast<std::uint32_t>(a[2]), until, false, CALLER);
@@ -403,8 +403,8 @@ EXPORT long syscall(long number, ...) {
 
 EXPORT int clock_gettime(clockid_t clock_id, timespec* t) {
   if (!m.running) return REAL(clock_gettime)(clock_id, t);
-  t->tv_sec = m.now / 1'000'000'000;
-  t->tv_nsec = m.now % 1'000'000'000;
+  t->tv_sec = m.read_clock() / 1'000'000'000;
+  t->tv_nsec = m.read_clock() % 1'000'000'000;
   return 0;
 }
 
@@ -419,36 +419,37 @@ void sleep_until(std::int64_t until, std::uintptr_t pc) noexcept {
 
 EXPORT int nanosleep(const timespec* time, timespec* left) {
   if (!m.running) return REAL(nanosleep)(time, left);
-  sleep_until(m.now + nanoseconds(*time), CALLER);
+  sleep_until(m.read_clock() + nanoseconds(*time), CALLER);
   return 0;
 }
 EXPORT int clock_nanosleep(clockid_t clock_id, int flags, const timespec* time, timespec* left) {
   if (!m.running) return REAL(clock_nanosleep)(clock_id, flags, time, left);
-  sleep_until((flags & TIMER_ABSTIME) != 0 ? nanoseconds(*time) : m.now + nanoseconds(*time),
-              CALLER);
+  sleep_until(
+      (flags & TIMER_ABSTIME) != 0 ? nanoseconds(*time) : m.read_clock() + nanoseconds(*time),
+      CALLER);
   return 0;
 }
 EXPORT int usleep(useconds_t time) {
   if (!m.running) return REAL(usleep)(time);
-  sleep_until(m.now + std::int64_t{time} * 1000, CALLER);
+  sleep_until(m.read_clock() + std::int64_t{time} * 1000, CALLER);
   return 0;
 }
 EXPORT unsigned sleep(unsigned seconds) {
   if (!m.running) return REAL(sleep)(seconds);
-  sleep_until(m.now + std::int64_t{seconds} * 1'000'000'000, CALLER);
+  sleep_until(m.read_clock() + std::int64_t{seconds} * 1'000'000'000, CALLER);
   return 0;
 }
 
 EXPORT time_t time(time_t* result) {
   if (!m.running) return REAL(time)(result);
-  const time_t seconds = m.now / 1'000'000'000;
+  const time_t seconds = m.read_clock() / 1'000'000'000;
   if (result != nullptr) *result = seconds;
   return seconds;
 }
 EXPORT int gettimeofday(timeval* t, void* zone) {
   if (!m.running) return REAL(gettimeofday)(t, zone);
-  t->tv_sec = m.now / 1'000'000'000;
-  t->tv_usec = m.now % 1'000'000'000 / 1000;
+  t->tv_sec = m.read_clock() / 1'000'000'000;
+  t->tv_usec = m.read_clock() % 1'000'000'000 / 1000;
   return 0;
 }
 

@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::uint32_t softirq_bits = 0x0000'ff00u;
 constexpr std::uint32_t softirq_disable_bits = 0x0000'fe00u;
-constexpr std::uint32_t serving_softirq = 0x0000'0100u;
+constexpr std::uint32_t softirq_serving_bit = 0x0000'0100u;
 constexpr std::uint32_t hardirq_bits = 0x000f'0000u;
 constexpr std::uint32_t nmi_bits = 0x00f0'0000u;
 constexpr std::uint32_t preempt_bits = 0x0000'00ffu;
@@ -42,6 +42,15 @@ op object_op(op_kind kind, object what, std::uint64_t which, std::uintptr_t pc) 
 }
 std::uint64_t interrupt_object(unsigned cpu, int bell) noexcept {
   return (std::uint64_t{cpu} << 4 | static_cast<std::uint64_t>(bell)) << granule_bits;
+}
+/// An interrupt does something else where the core holds back what it raises: it comes before or after a step that changes that.
+op delivery(unsigned cpu, int bell) noexcept {
+  op o = object_op(op_kind::deliver, object::interrupt, interrupt_object(cpu, bell), 0);
+  if (bell != nmi) o.also = {object_address(object::mask, cpu << granule_bits), 1, false};
+  return o;
+}
+op masking(unsigned cpu, std::uintptr_t pc) noexcept {
+  return object_op(op_kind::mask, object::mask, cpu << granule_bits, pc);
 }
 
 }  // namespace
@@ -146,10 +155,17 @@ bool machine::deliverable(const cpu& c, const process& p) const noexcept {
 }
 
 bool machine::interruptible(const cpu& c, int bell) const noexcept {
-  if (c.held) return false;
+  const process_id top = c.depth != 0 ? c.stack[c.depth - 1] : c.current;
+  if (top != no_process && processes[top].held) return false;
   if (bell == nmi) return (c.interrupts & nmi_bits) == 0;
   if (full_granularity) return true;  // the core's entry looks at its own masks
   return !c.irqs_off && (c.interrupts & (hardirq_bits | nmi_bits)) == 0;
+}
+
+bool machine::shuts_out(process_id q) noexcept {
+  const cpu& c = my_cpu();
+  if (processes[q].kind == process::role::interrupt) return !interruptible(c, processes[q].bell);
+  return me().kind == process::role::interrupt || !may_be_replaced(c);
 }
 
 bool machine::can_step(process& p) noexcept {
@@ -174,7 +190,8 @@ bool machine::can_step(process& p) noexcept {
         const process& other = processes[i];
         if (other.alive && !other.ended && other.pending.kind == op_kind::wake && !other.woken &&
             !other.watchdog && other.until < p.until) {
-          return false;  // an earlier deadline passes first
+          approximate = true;  // who wakes that one makes this one's pass, and no step tells so
+          return false;        // an earlier deadline passes first
         }
       }
       return true;
@@ -320,7 +337,7 @@ void machine::serve_interrupt(process& p) noexcept {
   ++p.seen.at[id];
   --c.depth;
   p.alive = false;
-  p.pending = object_op(op_kind::deliver, object::interrupt, interrupt_object(p.cpu, p.bell), 0);
+  p.pending = delivery(p.cpu, p.bell);
   p.spun_count = 0;
 }
 
@@ -509,6 +526,8 @@ void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
     if (varied) approximate = true;  // another round would be the same for it, not for others
     note_spin(place);
     if (p.patience == 0) {
+      p.pending = local_op(kind, pc);
+      strategy->waits();
       p.waits = wait_kind::relaxed;
     } else {
       --p.patience;
@@ -549,7 +568,7 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   process& p = me();
   const auto address = reinterpret_cast<std::uintptr_t>(word);
   // Also a handler that its task runs itself, when it has let interrupts in again.
-  constexpr std::uint32_t serving = hardirq_bits | nmi_bits | serving_softirq;
+  constexpr std::uint32_t serving = hardirq_bits | nmi_bits | softirq_serving_bit;
   if (p.kind == process::role::interrupt || (my_cpu().interrupts & serving) != 0) {
     fail(failure_kind::assertion, "BUG: scheduling while atomic: an interrupt handler sleeps");
   }
@@ -561,6 +580,7 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   point(o);
   check_race(address, sizeof *word, false, true, false, pc);
   if (__atomic_load_n(word, __ATOMIC_SEQ_CST) != expected) return 1;
+  if (until != for_ever) (void)read_clock();
   if (until <= now) return 2;
   p.woken = p.timed_out = false;
   p.word = address;
@@ -570,6 +590,8 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   p.park_order = ++parks;
   p.spun_count = 0;
   p.spun_unknown = p.spun_changed = false;
+  p.pending = object_op(op_kind::wake, object::wait_queue, address, pc);
+  strategy->waits();
   point(object_op(op_kind::wake, object::wait_queue, address, pc));
   p.waits = wait_kind::nothing;
   const bool woken = p.woken;
@@ -579,10 +601,33 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
          "watchdog",
          p.name);
   }
-  if (!woken && until > now) now = until;
+  if (!woken && until > now) {
+    now = until;
+    clock_moved();
+  }
   p.word = 0;
   p.until = for_ever;
   return woken ? 0 : 2;
+}
+
+/// Who reads the clock sees which deadlines have passed: the two depend on each other, as accesses of plain memory do.
+std::int64_t machine::read_clock() noexcept {
+  if (!running) return now;
+  if (moved_clock != no_process && moved_clock != self)
+    strategy->meets(clock_moved_at, moved_clock);
+  clock_read_at[self] = strategy->steps_taken();
+  return now;
+}
+
+void machine::clock_moved() noexcept {
+  for (unsigned i = 0; i < process_count; ++i) {
+    const std::uint32_t at = std::exchange(clock_read_at[i], 0);
+    if (at != 0 && i != self) strategy->meets(at - 1, static_cast<process_id>(i));
+  }
+  if (moved_clock != no_process && moved_clock != self)
+    strategy->meets(clock_moved_at, moved_clock);
+  moved_clock = self;
+  clock_moved_at = strategy->steps_taken() - 1;
 }
 
 unsigned machine::unpark(const std::uint32_t* word, unsigned count, std::uintptr_t pc) noexcept {
@@ -808,7 +853,7 @@ bool machine::ring(unsigned number, int bell, std::uintptr_t pc) noexcept {
     process& p = processes[id];
     p.bell = static_cast<std::uint8_t>(bell);
     p.level = static_cast<std::uint8_t>(level);
-    p.pending = object_op(op_kind::deliver, object::interrupt, interrupt_object(target, bell), 0);
+    p.pending = delivery(target, bell);
     std::snprintf(p.name, sizeof p.name, "%s%u", bell == 0 ? "irq/cpu" : "nmi/cpu", target & 15u);
   }
   c.pending[bell] = true;
@@ -824,15 +869,18 @@ bool machine::ring(unsigned number, int bell, std::uintptr_t pc) noexcept {
   return true;
 }
 
-/// What lies between masks is reached with all that can come before it.
-void machine::before_mask(std::uintptr_t pc) noexcept {
-  if (!my_cpu().held && is_shared(me().cpu)) point(local_op(op_kind::mask, pc));
+/// What lies between masks is reached with all that can come before it. `deferring`: an interrupt that comes there would leave
+/// something to be done later.
+void machine::before_mask(std::uintptr_t pc, bool deferring) noexcept {
+  if (me().held || !is_shared(me().cpu)) return;
+  point(deferring ? masking(me().cpu, pc) : local_op(op_kind::mask, pc));
 }
 
 void machine::set_irqs_off(bool off, std::uintptr_t pc) noexcept {
   cpu& c = my_cpu();
   if (c.irqs_off == off) return;
-  if (off) before_mask(pc);
+  const bool deferring = full_granularity && interrupts_seen;  // the core's entry looks at it
+  if (off || deferring) before_mask(pc, deferring);
   c.irqs_off = off;
   if (off) {
     me().seen.join(c.irq_side, process_count);
@@ -844,7 +892,7 @@ void machine::set_irqs_off(bool off, std::uintptr_t pc) noexcept {
 
 void machine::hold(bool held) noexcept {
   cpu& c = my_cpu();
-  c.held = held;
+  me().held = held;
   if (held) {
     me().seen.join(c.irq_side, process_count);
     me().seen.join(c.nmi_side, process_count);
@@ -859,9 +907,14 @@ void machine::context_enter(std::uint32_t bits, std::uintptr_t pc) noexcept {
   process& p = me();
   cpu& c = my_cpu();
   const bool outermost = p.preempt == 0 && c.interrupts == 0 && !c.irqs_off;
-  const bool holds_off =
-      (bits & preempt_bits) != 0 ? model == preemption::full : (bits & softirq_disable_bits) != 0;
-  if (outermost && holds_off) before_mask(pc);
+  const bool bh_off = (bits & softirq_disable_bits) != 0 && (c.interrupts & softirq_bits) == 0;
+  const bool unpreemptible = (bits & preempt_bits) != 0 && model == preemption::full;
+  if (bits == softirq_serving_bit && !softirqs_seen) softirqs_seen = learned = true;
+  if (bh_off && softirqs_seen) {
+    before_mask(pc, true);
+  } else if (outermost && (bh_off || unpreemptible)) {
+    before_mask(pc, false);
+  }
   if ((bits & preempt_bits) != 0) {
     if (p.preempt++ == 0 && p.kind == process::role::task)
       p.seen.join(c.preempt_side, process_count);
@@ -873,9 +926,11 @@ void machine::context_enter(std::uint32_t bits, std::uintptr_t pc) noexcept {
   c.interrupts += bits;
 }
 
-void machine::context_exit(std::uint32_t bits) noexcept {
+void machine::context_exit(std::uint32_t bits, std::uintptr_t pc) noexcept {
   process& p = me();
   cpu& c = my_cpu();
+  const bool bh_on = (bits & softirq_disable_bits) != 0 && (c.interrupts & softirq_bits) == bits;
+  if (bh_on && softirqs_seen) before_mask(pc, true);
   if ((bits & preempt_bits) != 0) {
     if (p.preempt != 0 && --p.preempt == 0 && p.kind == process::role::task) {
       c.preempt_side.join(p.seen, process_count);
@@ -906,6 +961,8 @@ void machine::run(void (*function)(void*), void* argument) noexcept {
     cpus[i] = cpu{};
     std::memset(cpus[i].level, no_process, sizeof cpus[i].level);
   }
+  moved_clock = no_process;
+  std::memset(clock_read_at, 0, sizeof clock_read_at);
   rules.begin_execution();
   for (unsigned i = 0; i < bells; ++i) entries[i] = host_entries[i];
   accesses = parks = 0;

@@ -56,6 +56,7 @@ struct process {
   bool woken = false;
   bool watchdog = false;  ///< its deadline passes only when nothing else can run
   bool timed_out = false;
+  bool held = false;  ///< lets no interrupt in while it is on its CPU
   wait_kind waits = wait_kind::nothing;
   process_id parent = no_process;  ///< of a task
   std::uint8_t cpu = 0;
@@ -148,7 +149,6 @@ struct cpu {
   bool pending[bells] = {};
   std::uint8_t must_take =
       0;  ///< bell + 1: it rang itself, the interrupt comes before its task's next step
-  bool held = false;
   bool irqs_off = false;         ///< as announced
   std::uint32_t interrupts = 0;  ///< softirq, hardirq and NMI bits, as announced
   process_id level[bells][bell_levels];
@@ -241,13 +241,14 @@ class machine {
   int park(const std::uint32_t* word, std::uint32_t expected, std::int64_t until, bool watchdog,
            std::uintptr_t pc) noexcept;
   unsigned unpark(const std::uint32_t* word, unsigned count, std::uintptr_t pc) noexcept;
+  std::int64_t read_clock() noexcept;
   void relax(std::uintptr_t pc, op_kind kind = op_kind::relax) noexcept;
   void yield(std::uintptr_t pc) noexcept;
   void might_sleep(std::uintptr_t pc) noexcept;
   bool ring(unsigned number, int bell, std::uintptr_t pc) noexcept;
   bool install(int bell, void (*entry)()) noexcept;
   void context_enter(std::uint32_t bits, std::uintptr_t pc) noexcept;
-  void context_exit(std::uint32_t bits) noexcept;
+  void context_exit(std::uint32_t bits, std::uintptr_t pc) noexcept;
   void set_irqs_off(bool off, std::uintptr_t pc) noexcept;
   void hold(bool held) noexcept;
   void heavy_barrier(std::uintptr_t pc) noexcept;
@@ -278,6 +279,8 @@ class machine {
   }
   /// An interrupt would be let in, were one pending.
   [[nodiscard]] bool interruptible(const cpu& c, int bell) const noexcept;
+  /// `q`, of the CPU of the present process, can not go on while that waits.
+  [[nodiscard]] bool shuts_out(process_id q) noexcept;
   /// After its present step `p` may be replaced by another task of its CPU.
   [[nodiscard]] bool may_be_replaced(const cpu& c) noexcept;
 
@@ -309,6 +312,9 @@ class machine {
   std::uint32_t accesses = 0;  ///< ordinal of the last one
   std::uint32_t parks = 0;
   std::int64_t now = 0;
+  process_id moved_clock = no_process;              ///< whose deadline has passed last
+  std::uint32_t clock_moved_at = 0;                 ///< the step
+  std::uint32_t clock_read_at[max_processes] = {};  ///< since then: the step, plus one
   unsigned idle_watchdogs = 0;
   process_id flushes_for = no_process;  ///< who runs while a store buffer is written out
   unsigned idle_rounds = 0;             ///< in which only time passed, for those that spin
@@ -358,6 +364,7 @@ class machine {
   void (*entries[bells])() = {};
   void (*host_entries[bells])() = {};  ///< installed outside of executions: each begins with them
   bool interrupts_seen = false;        ///< in some execution of this exploration
+  bool softirqs_seen = false;          ///< the same
   void (*task_exit)() = nullptr;
   std::uint16_t shared_cpu_words = 0;  ///< one bit for each 4 bytes
   std::uint16_t shared_task_words = 0;
@@ -383,6 +390,7 @@ class machine {
   void find_leaks() noexcept;
   process* next_to_time_out(bool watchdogs) noexcept;
   bool pass_deadline(bool watchdogs) noexcept;
+  void clock_moved() noexcept;
   void check_heap(std::uintptr_t address, std::size_t size, bool writes,
                   std::uintptr_t pc) noexcept;
   void save_old(std::uintptr_t address, std::size_t size) noexcept;
@@ -395,7 +403,7 @@ class machine {
   void carry_fence(release_record& r, bool replaces) noexcept;
   void take_fence(process_id by, const clock& fenced) noexcept;
   [[noreturn]] void report_deadlock() noexcept;
-  void before_mask(std::uintptr_t pc) noexcept;
+  void before_mask(std::uintptr_t pc, bool deferring) noexcept;
   /// Words that the core keeps for its CPU or task alone.
   [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept;
   std::uintptr_t with_callers(std::uintptr_t pc) noexcept;

@@ -21,9 +21,9 @@ enum class op_kind : std::uint8_t {
   exit,
   lock,  ///< blocks while somebody holds it
   unlock,
-  relax,      ///< a spinning flow waits for a change
-  yield,      ///< the task offers its CPU
-  mask,       ///< the last place before interrupts, softirqs or preemption are held off
+  relax,  ///< a spinning flow waits for a change
+  yield,  ///< the task offers its CPU
+  mask,  ///< the last place before interrupts, softirqs or preemption are held off, or let in again
   resched,    ///< might_sleep, where preemption is voluntary
   drain,      ///< waits for the store buffer of its CPU
   drain_all,  ///< for those of all CPUs
@@ -43,7 +43,7 @@ struct op {
   bool is_volatile;
   std::uintptr_t pc;
   footprint what;
-  footprint also;  ///< park: the queue of the word
+  footprint also;  ///< park: the queue of the word; deliver: the masks of the CPU
 };
 
 /// Addresses of what is no memory: the top byte tells the kind.
@@ -53,7 +53,8 @@ enum class object : std::uint8_t {
   interrupt = 0x82,
   task = 0x83,
   lock = 0x84,
-  guard = 0x85
+  guard = 0x85,
+  mask = 0x86,  ///< what a CPU holds back: an interrupt looks at it, and who masks writes it
 };
 
 /// What a CPU itself sees at an address while its store buffer holds a newer value than memory (TSO).

@@ -28,7 +28,7 @@ std::uint64_t fingerprint(process_id p, const op& o) noexcept {
   return h | 1;
 }
 
-bool waits(op_kind kind) noexcept {
+bool may_block(op_kind kind) noexcept {
   return kind == op_kind::lock || kind == op_kind::join || kind == op_kind::deliver;
 }
 
@@ -190,7 +190,7 @@ process_id search::choose_new(process_set enabled) noexcept {
   const process_id p = stays ? m.last : lowest(candidates);
   if (path_.full()) m.fail(failure_kind::limit, "an execution of too many steps");
   node& n = path_.grow();
-  n = {enabled, reduce ? just(p) : enabled, 0, reduce ? asleep_ : 0, 0, 0, {0, 0}, p};
+  n = {enabled, reduce ? just(p) : enabled, 0, reduce ? asleep_ : 0, 0, 0, 0, {0, 0}, p};
   if (reduce) {
     for (unsigned i = 0; i < m.cpu_count; ++i) {
       const cpu& c = m.cpus[i];
@@ -308,9 +308,24 @@ void search::step(process_id p, const op& o) noexcept {
 void search::meets(std::uint32_t at, process_id other) noexcept {
   process& self = m.me();
   if (how_ != method::exhaustive || has(self.before, other, at)) return;
+  if (events[at].cpu != self.cpu) {
+    path_[at].late |= just(other);
+    m.approximate = true;
+  }
   reverse(at, m.self, self.before);
   self.before.join(events[at].before, m.process_count);
   events[events.size() - 1].before = self.before;
+}
+
+void search::waits() noexcept {
+  if (how_ != method::exhaustive || !cpu_is_shared(m.me().cpu)) return;
+  process_set met = just(m.self);
+  for (auto at = static_cast<std::uint32_t>(events.size()); at-- > 0;) {
+    const event& e = events[at];
+    if (e.cpu != m.me().cpu || (met & just(e.by)) != 0) continue;
+    met |= just(e.by);
+    if (m.shuts_out(e.by)) meets(at, e.by);
+  }
 }
 
 /// Finds the earlier steps on which this one depends, newest first, reverses those that did not have to come first, and
@@ -354,7 +369,7 @@ void search::conflicts_of(process_id p, const op& o) noexcept {
   if (conflicting_count_ > 1)
     std::sort(conflicting_, conflicting_ + conflicting_count_, std::greater<>{});
   // What enabled this step did have to come first; what came before that for other reasons may not have.
-  const auto had_to = [&](unsigned i) { return (conflicting_[i] & 1) != 0 && waits(o.kind); };
+  const auto had_to = [&](unsigned i) { return (conflicting_[i] & 1) != 0 && may_block(o.kind); };
   for (unsigned i = 0; i < conflicting_count_; ++i) {
     const std::uint32_t at = conflicting_[i] >> 1;
     const event& other = events[at];
@@ -541,7 +556,7 @@ bool search::stays_asleep(process_id q, process_id p, const op& o) noexcept {
 void search::go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcept {
   const node& n = path_[depth];
   process_set next = 0;
-  for (process_set left = n.done | n.sleep; left != 0; left &= left - 1) {
+  for (process_set left = (n.done & ~n.late) | n.sleep; left != 0; left &= left - 1) {
     const process_id q = lowest(left);
     if (stays_asleep(q, p, o)) next |= just(q);
   }

@@ -14,7 +14,11 @@
 ///   R2. A sleeping process is woken by every step on its own CPU: what its block would go on to do is not known when it goes to sleep.
 ///   R3. Flows of one CPU keep plain memory apart by masks, or by not giving way, which are no steps. So there plain
 ///       accesses count too: they belong to the step they come after. By R2 nobody of that CPU sleeps through them. On
-///       another CPU they count where a release orders a handler before it, which is no step either; there a sleeper may.
+///       another CPU they count where a release orders a handler before it, which is no step either: whose block has met
+///       such an access does not sleep in the branches beside it, and the search is not called complete, since it may do so
+///       for the first time there. The clock is such memory: who reads it sees which deadlines have passed.
+///   R4. Who waits and keeps its CPU shuts out the other flows there: its wait depends on each of their steps, since one that
+///       went before it may have helped.
 
 #include <cstdint>
 #include <cstring>
@@ -75,6 +79,8 @@ class search {
   void step(process_id p, const op& o) noexcept;
   /// R3. The present step has made a plain access that meets one of step `at`, by `other`.
   void meets(std::uint32_t at, process_id other) noexcept;
+  /// R4. The present process begins to wait.
+  void waits() noexcept;
   /// About how much of the search is done, 0 to 1: as if each branch were as large as those beside it, and each state had as many as those that
   /// are finished at its depth; if none is, as most of those below. A guess: a race that is found late adds branches near the root.
   /// Source: Knuth, "Estimating the efficiency of backtrack programs" (1975); Kilby et al., "Estimating search tree size" (2006).
@@ -97,6 +103,7 @@ class search {
  private:
   struct node {
     process_set enabled, todo, done, sleep;
+    process_set late;           ///< what they went on to do from here depends on steps of others
     std::uint64_t fingerprint;  ///< of the chosen step; 0: not taken yet
     std::uint32_t replaceable;  ///< CPUs whose task may be replaced
     std::uint32_t interruptible[2];

@@ -17,12 +17,13 @@ constexpr std::uint16_t bits(std::size_t offset, std::size_t size) {
   return static_cast<std::uint16_t>(((1u << (size / 4)) - 1) << (offset / 4));
 }
 
-/// What is marked [remote] in local_words.hpp.
+/// What is marked [remote] in local_words.hpp, and what interrupts and those that they halt tell each other.
 [[gnu::constructor]] void load() noexcept {
   constexpr std::uint16_t of_cpu =
       bits(offsetof(cpu_words, pending), sizeof(cpu_words::pending)) |
       bits(offsetof(cpu_words, need_resched), sizeof(cpu_words::need_resched)) |
-      bits(offsetof(cpu_words, queue), sizeof(cpu_words::queue));
+      bits(offsetof(cpu_words, queue), sizeof(cpu_words::queue)) |
+      bits(offsetof(cpu_words, softirq_pending), sizeof(cpu_words::softirq_pending));
   constexpr std::uint16_t of_task =
       bits(offsetof(task_words, rcu), sizeof(task_words::rcu)) |
       bits(offsetof(task_words, rcu_next), sizeof(task_words::rcu_next));
