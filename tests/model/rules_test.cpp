@@ -92,7 +92,7 @@ TEST(rules, three_orders_of_three_locks_are_an_inversion) {
 
 TEST(rules, locks_are_judged_however_many_are_held) {
   const auto program = [](int between, bool turned) {
-    return once([=] {
+    return once([=]() INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
       mutex first;
       mutex second;
       mutex others[48];
@@ -197,7 +197,7 @@ TEST(rules, a_task_ends_as_it_began) {
   const auto reader = once([] { rcu_read_lock(); });
   EXPECT_TRUE(says(reader, "BUG: a task that ends is inside of an RCU read-side section"))
       << reader;
-  const auto locked = once([] {
+  const auto locked = once([]() INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
     static mutex lock;
     lock.lock();
   });
