@@ -209,7 +209,8 @@ class writer {
     describe_track(track, "CPU " + std::to_string(cpu));
     struct level {
       std::string by;
-      bool softirq;
+      std::string
+          inner;  ///< what it runs on itself: softirqs, a task also handlers that it lets in
     };
     std::vector<level> stack;
     std::uint64_t last = 0;  // the end of the row before
@@ -219,8 +220,8 @@ class writer {
     for (std::size_t i = 0; i < all_.rows.size(); ++i) {
       const row& r = all_.rows[i];
       if (r.cpu != cpu) continue;
-      const bool softirq = r.context == "softirq";
-      const auto is_its = [&r](const level& l) { return l.by == r.by && !l.softirq; };
+      const std::string inner = inner_of(r);
+      const auto is_its = [&r](const level& l) { return l.by == r.by && l.inner.empty(); };
       const auto own = std::find_if(stack.begin(), stack.end(), is_its);
       const bool interrupt = is_interrupt(r);
       // It has slept: its CPU was nobody's meanwhile.
@@ -230,7 +231,9 @@ class writer {
       std::size_t keep = 0;
       if (own != stack.end() && !anew && !again) {
         keep = static_cast<std::size_t>(own - stack.begin()) + 1;
-        if (softirq && keep < stack.size() && stack[keep].by == r.by) ++keep;
+        const bool goes_on = !inner.empty() && keep < stack.size() && stack[keep].by == r.by &&
+                             stack[keep].inner == inner;
+        if (goes_on) ++keep;
       } else if (own != stack.end()) {
         keep = static_cast<std::size_t>(own - stack.begin());
       } else if (interrupt) {
@@ -241,11 +244,11 @@ class writer {
       const bool on_stack = std::any_of(stack.begin(), stack.end(), is_its);
       if (!on_stack) {
         begin_slice(track, at, interrupt ? context_of(r) : "task", r.flow);
-        stack.push_back({r.by, false});
+        stack.push_back({r.by, ""});
       }
-      if (softirq && !stack.back().softirq) {
-        begin_slice(track, at, "softirq", "softirq");
-        stack.push_back({r.by, true});
+      if (!inner.empty() && stack.back().inner != inner) {
+        begin_slice(track, at, inner.c_str(), inner);
+        stack.push_back({r.by, inner});
       }
       write_row(i);
       last = time_of(i + 1);
@@ -254,6 +257,11 @@ class writer {
   }
   static bool is_interrupt(const row& r) {
     return r.flow.rfind("irq/cpu", 0) == 0 || r.flow.rfind("nmi/cpu", 0) == 0;
+  }
+  static std::string inner_of(const row& r) {
+    const bool own =
+        r.context == "device" || r.context == (is_interrupt(r) ? context_of(r) : "task");
+    return own ? "" : r.context;
   }
   static const char* context_of(const row& r) {
     return r.flow.rfind("nmi/", 0) == 0 ? "nmi" : "hardirq";

@@ -37,8 +37,7 @@ bool pipeline::wait_quietly(dma_fence& fence, deadline until) noexcept {
     if (seqno_wait_until(*point.timeline, point.seqno, until) == seqno_wait_end::timed_out) {
       return false;
     }
-    fence.wait();  // decided; but who has settled it may not have signalled it yet
-    return true;
+    // Decided; but who has settled it may not have signalled it yet.
   }
   return fence.wait_until(until);
 }

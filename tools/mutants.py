@@ -7,6 +7,7 @@
   ./dev mutants --quick      those marked quick, as CI does
   ./dev mutants --native     instead: that the native unit tests pass on each, without which it does not count
   ./dev mutants --list       what each breaks
+  ./dev mutants --oracle     instead: the breakages of tests/oracle, see below; NAME..., --quick, --list and --record too
 
 Further options:
   --record      write what was found into the headers of the mutants
@@ -23,8 +24,19 @@ in, changes or moves one line of src or include. It is applied to a copy of the 
   expect    found or missed           by    the exploration that finds it: run first, and alone if it does
   why       why it is missed          quick a part of --quick             native  passed: as --native found
 
+A file of tests/oracle takes away a whole rule: of the library (synchronize_rcu is empty, interrupt masks are ignored),
+and then each test that rests on it has to fail; or of the machine (a check is gone), and then the tests of that check have to.
+
+  breaks    what is gone              side     library, or machine
+  fails     program: filters, and so on with ` | ` between: each test that they name has to fail
+  but       tests among them that need not                                quick  a part of --oracle --quick
+  why       why those of `but` pass; without `fails`: why nothing finds it
+
+With --record what passed is put into `but`, and `why` waits to be written.
+
 Exit status: 0 if all is as recorded; 1 if a mutant that is recorded as found is missed, or the other way round, or
-(--native) a unit test fails; 2 for a mutant that does not apply or does not compile, and for wrong arguments.
+(--native) a unit test fails, or (--oracle) a test passes that has to fail; 2 for a mutant that does not apply or does not
+compile, and for wrong arguments.
 """
 import argparse
 import fcntl
@@ -40,10 +52,14 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "tests" / "mutants"
+ORACLE = ROOT / "tests" / "oracle"
 CLASSES = ("order", "context", "recheck", "wake", "lifetime", "grace", "refcount", "fence")
 KEYS = ("breaks", "property", "class", "model", "unit", "expect", "by", "why", "quick", "native")
 NEEDED = ("breaks", "property", "class", "model", "unit", "expect")
 MINE = ("src/", "include/interlock/")
+ORACLE_KEYS = ("breaks", "side", "fails", "but", "why", "quick")
+ORACLE_NEEDED = ("breaks", "side")
+SIDES = {"library": MINE, "machine": ("platforms/model/",)}
 
 
 class Wrong(Exception):
@@ -54,33 +70,30 @@ def say(text):
     print(f"mutants: {text}", file=sys.stderr, flush=True)
 
 
-class Mutant:
-    def __init__(self, path):
+class Breakage:
+    """A patch with a header."""
+
+    def __init__(self, path, keys, needed):
         self.path = path
         self.name = path.stem
-        header, found, patch = path.read_text().partition("\n\n")
+        self.keys = keys
+        header, found, self.patch = path.read_text().partition("\n\n")
         self.header = {}
         for line in header.split("\n"):
             key, colon, value = line.partition(": ")
-            if not colon or key not in KEYS or key in self.header:
-                raise Wrong(f"{path.name}: the header line '{line}' is not one `key: value` of {', '.join(KEYS)}")
+            if not colon or key not in keys or key in self.header:
+                raise Wrong(f"{path.name}: the header line '{line}' is not one `key: value` of {', '.join(keys)}")
             self.header[key] = value.strip()
-        missing = [key for key in NEEDED if key not in self.header]
+        missing = [key for key in needed if key not in self.header]
         if missing or not found:
             raise Wrong(f"{path.name}: the header lacks {', '.join(missing) or 'the empty line at its end'}")
-        if self["class"] not in CLASSES:
-            raise Wrong(f"{path.name}: the class is one of {', '.join(CLASSES)}")
-        if self["expect"] not in ("found", "missed") or (self["expect"] == "missed") != ("why" in self.header):
-            raise Wrong(f"{path.name}: `expect` is found, or missed with a line `why`")
-        self.file, self.hunks = parse_patch(path.name, patch)
 
     def __getitem__(self, key):
         return self.header.get(key, "")
 
     def write(self):
-        patch = self.path.read_text().partition("\n\n")[2]
-        lines = [f"{key}: {self.header[key]}" for key in KEYS if self.header.get(key)]
-        self.path.write_text("\n".join(lines) + "\n\n" + patch)
+        lines = [f"{key}: {self.header[key]}" for key in self.keys if self.header.get(key)]
+        self.path.write_text("\n".join(lines) + "\n\n" + self.patch)
 
     def apply(self):
         """The file's text with the mutant in it. Lines are found by what they say, not by their number."""
@@ -93,12 +106,49 @@ class Mutant:
         return text
 
 
-def parse_patch(name, patch):
+class Mutant(Breakage):
+    """One line of the library."""
+
+    def __init__(self, path):
+        super().__init__(path, KEYS, NEEDED)
+        if self["class"] not in CLASSES:
+            raise Wrong(f"{path.name}: the class is one of {', '.join(CLASSES)}")
+        if self["expect"] not in ("found", "missed") or (self["expect"] == "missed") != ("why" in self.header):
+            raise Wrong(f"{path.name}: `expect` is found, or missed with a line `why`")
+        self.file, self.hunks = parse_patch(path.name, self.patch, MINE)
+        changed = [line[0] for line in self.patch.split("\n")[2:] if line[:1] in ("-", "+")]
+        if changed.count("-") > 1 or changed.count("+") > 1:
+            raise Wrong(f"{path.name}: a mutant takes out one line at most, and puts in one at most")
+
+
+class Rule(Breakage):
+    """A rule of the library, or a check of the machine, that is taken away."""
+
+    def __init__(self, path):
+        super().__init__(path, ORACLE_KEYS, ORACLE_NEEDED)
+        if self["side"] not in SIDES:
+            raise Wrong(f"{path.name}: the side is one of {', '.join(SIDES)}")
+        self.programs = {}
+        for part in self["fails"].split(" | ") if self["fails"] else ():
+            program, colon, filters = part.partition(": ")
+            if not colon:
+                raise Wrong(f"{path.name}: '{part}' of `fails` is not one `program: filters`")
+            self.programs["model_" + program] = filters.split()
+        self.but = self["but"].split()
+        if (bool(self.but) or not self.programs) != ("why" in self.header):
+            raise Wrong(f"{path.name}: a line `why` comes with `but`, and with no `fails`")
+        self.file, self.hunks = parse_patch(path.name, self.patch, SIDES[self["side"]])
+
+    def filter_of(self, program):
+        return ":".join(self.programs[program])
+
+
+def parse_patch(name, patch, mine):
     """The file, and per hunk what stands there and what is to stand there."""
     lines = patch.rstrip("\n").split("\n")
     file = lines[1][len("+++ b/"):] if len(lines) > 1 and lines[1].startswith("+++ b/") else ""
-    if not file.startswith(MINE):
-        raise Wrong(f"{name}: the patch is of no file of src or include/interlock")
+    if not file.startswith(mine):
+        raise Wrong(f"{name}: the patch is of no file of {' or '.join(mine)}")
     hunks = []
     for line in lines[2:]:
         if line.startswith("@@"):
@@ -110,20 +160,19 @@ def parse_patch(name, patch):
             hunks[-1][0].append(line[1:])
         if line[0] in " +":
             hunks[-1][1].append(line[1:])
-    changed = [line[0] for line in lines[2:] if line[0] in "-+"]
-    if not changed or changed.count("-") > 1 or changed.count("+") > 1:
-        raise Wrong(f"{name}: a mutant takes out one line at most, and puts in one at most")
+    if not any(line[0] in "-+" for line in lines[2:]):
+        raise Wrong(f"{name}: the patch changes nothing")
     return file, [("\n".join(old) + "\n", "\n".join(new) + "\n") for old, new in hunks]
 
 
-def load(names):
-    known = {path.stem: path for path in sorted(FOLDER.glob("*.patch"))}
+def load(names, folder, kind):
+    known = {path.stem: path for path in sorted(folder.glob("*.patch"))}
     chosen = []
     for name in names or known:
         stem = pathlib.Path(name).name.removesuffix(".patch")
         if stem not in known:
-            raise Wrong(f"no mutant is named '{name}': ./dev mutants --list")
-        chosen.append(Mutant(known[stem]))
+            raise Wrong(f"no file of {folder.relative_to(ROOT)} is named '{name}': see --list")
+        chosen.append(kind(known[stem]))
     return chosen
 
 
@@ -199,7 +248,7 @@ def run(command, folder, what):
         raise Wrong(f"{what} failed:\n{output[-4000:]}")
 
 
-def run_tests(program, filters, budget, scratch, log=None):
+def run_tests(program, filters, budget, scratch, log=None, options=("--gtest_fail_fast",)):
     """Runs a GoogleTest program up to its first failure: 'passed', 'failed' or 'budget', the test, what it wrote."""
     environment = dict(os.environ, INTERLOCK_EXPLORE_PROGRESS="0")
     for key in [k for k in environment if k.startswith("INTERLOCK_EXPLORE") and not k.endswith("_PROGRESS")]:
@@ -207,7 +256,7 @@ def run_tests(program, filters, budget, scratch, log=None):
     if log is not None:
         log.unlink(missing_ok=True)
         environment["INTERLOCK_EXPLORE_LOG"] = str(log)
-    command = [str(program), "--gtest_fail_fast", "--gtest_brief=0", f"--gtest_filter={filters}"]
+    command = [str(program), *options, "--gtest_brief=0", f"--gtest_filter={filters}"]
     with subprocess.Popen(command, cwd=scratch, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, errors="replace", start_new_session=True) as child:
         try:
@@ -222,7 +271,7 @@ def run_tests(program, filters, budget, scratch, log=None):
             raise
     started = re.findall(r"^\[ RUN      \] (\S+)", output, re.M)
     failed = re.findall(r"^\[  FAILED  \] (\S+)", output, re.M)  # those after it are skipped
-    if end == "passed" and not started:
+    if not started and end == "passed":
         raise Wrong(f"{program.name} has no test that {filters} names")
     return end, (failed or started[-1:] or [""])[0], output
 
@@ -320,6 +369,77 @@ def explore(mutants, scratch, arguments):
     return 2 if broken else 1 if wrong else 0
 
 
+def outcomes(program, filters, budget, scratch):
+    """By test: True if it passes. One that kills its program, or is not over in time, fails; the rest is run then."""
+    known = {}
+    while True:
+        left = filters + ("-" + ":".join(known) if known else "")
+        end, _, output = run_tests(program, left, budget, scratch, options=())
+        started = re.findall(r"^\[ RUN      \] (\S+)", output, re.M)
+        passed = set(re.findall(r"^\[       OK \] (\S+)", output, re.M))
+        known.update({test: test in passed for test in started})
+        if end == "passed" or re.search(r"^\[==========\] .* ran\.", output, re.M):
+            return known
+
+
+def prove(rules, scratch, arguments):
+    """That each test which rests on a rule fails without it."""
+    scratch.make(sorted({program for rule in rules for program in rule.programs}))
+    tests = scratch.build / "tests"
+    wanted = {(program, one) for rule in rules for program in rule.programs for one in rule.programs[program]}
+    for program in sorted({program for program, _ in wanted}):  # what fails as it is shows nothing
+        filters = ":".join(sorted(one for p, one in wanted if p == program))
+        failing = [test for test, passes in outcomes(tests / program, filters, arguments.budget, scratch.build).items()
+                   if not passes]
+        if failing:
+            raise Wrong(f"{', '.join(failing)} of {program} fails without a breakage too: see ./dev test")
+    wrong = broken = 0
+    count = 0
+    for rule in rules:
+        began = time.monotonic()
+        try:
+            if not rule.programs:
+                print(f"{'missed':9}{rule.name:38}{rule['side']:9}{rule['why']}", flush=True)
+                continue
+            scratch.break_with(rule)
+            scratch.make(sorted(rule.programs))
+            built = time.monotonic()
+            passes = {}
+            for program in rule.programs:
+                passes.update(outcomes(tests / program, rule.filter_of(program), arguments.budget, scratch.build))
+        except Wrong as error:
+            say(f"{rule.name}: {error}")
+            broken += 1
+            continue
+        finally:
+            scratch.mend()
+        still = sorted(test for test, passed in passes.items() if passed)
+        unexpected = [test for test in still if test not in rule.but]
+        found = len(passes) - len(still)
+        count += found
+        now = time.monotonic()
+        verdict = "PASSES" if unexpected else "fails"
+        print(f"{verdict:9}{rule.name:38}{rule['side']:9}{found:3} of {len(passes):3} tests  {now - built:5.1f} s (built in "
+              f"{built - began:.0f} s)", flush=True)
+        for test in rule.but:
+            if test not in still:
+                say(f"{rule.name}: {test} fails by now: take it out of `but`")
+                unexpected.append(test)
+        for test in (t for t in unexpected if t in still):
+            print(f"         {test} passes without the rule", flush=True)
+        if arguments.record and unexpected:
+            rule.header["but"] = " ".join(still)
+            if still:
+                rule.header.setdefault("why", "not looked into")
+            else:
+                rule.header.pop("but"), rule.header.pop("why", None)
+            rule.write()
+        elif unexpected:
+            wrong += 1
+    print(f"{len(rules)} rules, {count} failures of tests")
+    return 2 if broken else 1 if wrong else 0
+
+
 def check_native(mutants, scratch, arguments):
     """The unit tests of the area, without the model."""
     killed = broken = 0
@@ -359,7 +479,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev mutants", usage=argparse.SUPPRESS, add_help=False)
     parser.add_argument("names", nargs="*")
     parser.add_argument("-h", "--help", action="store_true")
-    for flag in ("--quick", "--native", "--list", "--record"):
+    for flag in ("--quick", "--native", "--list", "--record", "--oracle"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("INTERLOCK_JOBS", 0)) or os.cpu_count())
     parser.add_argument("--budget", type=float, default=240)
@@ -370,21 +490,22 @@ def main():
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a break mends the copy too
     try:
-        mutants = load(arguments.names)
+        mutants = load(arguments.names, *((ORACLE, Rule) if arguments.oracle else (FOLDER, Mutant)))
         if arguments.quick:
             mutants = [m for m in mutants if m["quick"] == "yes"]
         for mutant in mutants:  # before anything is built
             mutant.apply()
         if arguments.list:
             for mutant in mutants:
-                print(f"{mutant.name:34}{mutant['class']:9}{mutant['expect']:8}{mutant['breaks']}")
+                print(f"{mutant.name:34}{mutant['side'] or mutant['class']:9}{mutant['expect']:8}{mutant['breaks']}")
             return 0
         # A file that was mended is built once; headers, on which all depends, last.
         mutants.sort(key=lambda m: (m.file.startswith("include"), m.file, m.name))
         scratch = Scratch(arguments.scratch.resolve(), arguments.jobs)
         scratch.sync()
         scratch.configure()
-        return (check_native if arguments.native else explore)(mutants, scratch, arguments)
+        act = prove if arguments.oracle else check_native if arguments.native else explore
+        return act(mutants, scratch, arguments)
     except Wrong as error:
         say(str(error))
         return 2

@@ -36,6 +36,7 @@
 /// before that has returned, and so on; each must be rung anew, which takes longer than the few
 /// instructions that remain.
 
+#include "context/restore.hpp"
 #include "interlock/detail/context_hooks.hpp"
 #include "interlock/irqflags.hpp"
 #include "interlock/rcupdate.hpp"
@@ -276,8 +277,7 @@ void check_handler(handler_context before, const char* what, const char* name) n
   const bool enabled = cpu.irqs_off.load_relaxed() != before.irqs_off;
   if (count == before.count && !enabled) [[likely]]
     return;
-  platform::this_task().preempt_depth.store_relaxed(before.count & preempt_mask);
-  cpu.interrupt_count.store_relaxed(before.count & ~preempt_mask);
+  restore_preempt_count(before.count);
   set_irqs_off(cpu, before.irqs_off);
   barrier();
   report_text text;

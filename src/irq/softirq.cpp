@@ -14,6 +14,7 @@
 
 #include "interlock/softirq.hpp"
 
+#include "context/restore.hpp"
 #include "interlock/report.hpp"
 #include "interlock_platform/park.hpp"
 #include "irq/descriptor.hpp"
@@ -60,8 +61,7 @@ void run_vector(std::uint32_t number) noexcept {
   text << "huh, entered softirq " << number << ' ' << v.name << " with preempt_count ";
   text.hex(count) << ", exited with ";
   text.hex(preempt_count()) << "?\n";
-  platform::this_task().preempt_depth.store_relaxed(count & preempt_mask);
-  platform::this_cpu().interrupt_count.store_relaxed(count & ~preempt_mask);
+  detail::restore_preempt_count(count);
   submit_report(report_kind::context_imbalance, text);
 }
 

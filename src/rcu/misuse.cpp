@@ -17,6 +17,7 @@
 
 #include <cassert>
 
+#include "context/restore.hpp"
 #include "interlock/options.hpp"
 #include "rcu/readers.hpp"
 #include "report/report_lines.hpp"
@@ -140,8 +141,7 @@ void report_unbalanced_callback(void (*func)(rcu_head*), const context_snapshot&
       << "\nRCU nest depth: " << after.rcu_nesting << ", expected: " << before.rcu_nesting << '\n';
   submit_report(report_kind::rcu_misuse, text);
 
-  platform::this_cpu().interrupt_count.store_relaxed(before.interrupt_count);
-  platform::this_task().preempt_depth.store_relaxed(before.preempt_depth);
+  restore_preempt_count(before.interrupt_count | before.preempt_depth);
   (void)leave_all_readers();
   reenter_readers(before.rcu_nesting);
   if (after.irqs_off != 0 && before.irqs_off == 0) local_irq_enable();

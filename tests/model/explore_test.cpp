@@ -157,6 +157,26 @@ TEST(explore, a_plain_lock_in_a_task_and_its_handler_deadlocks) {
   EXPECT_TRUE(good.passed()) << good;
 }
 
+/// A line that is raised on its own CPU, where interrupts are on, is served by the task itself.
+TEST(explore, a_handler_that_its_task_runs_is_shown_on_it) {
+  const auto program = [](bool in_handler) {
+    return model::explore([=] {
+      const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
+      const auto action = request_irq(*line, [=] {
+                            if (in_handler) std::abort();
+                            return irqreturn::handled;
+                          }).value();
+      raise_irq(*line);
+      local_bh_disable();
+      std::abort();
+    });
+  };
+  const auto handler = program(true);
+  EXPECT_NE(handler.text().find("  main (hardirq): fails"), std::string::npos) << handler;
+  const auto task = program(false);
+  EXPECT_NE(task.text().find(" main: fails"), std::string::npos) << task;
+}
+
 TEST(explore, use_after_free_and_double_free_are_found) {
   const auto after = model::explore([] {
     int* const p = new int{1};

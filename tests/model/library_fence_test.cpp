@@ -347,12 +347,16 @@ constexpr seqno_timeline_ops interrupting = [] {
   return ops;
 }();
 
+/// Of a word of its own.
+ref_ptr<seqno_timeline> make_timeline(const seqno_timeline_ops& ops = interrupting) {
+  return *make_seqno_timeline(ops, nullptr, *make_seqno_buffer(1), 0);
+}
+
 enum class device_order { store_then_ask, ask_then_store };
 
 /// A device that interrupts only if somebody has armed a fence.
 void arm_while_a_device_finishes(device_order how) {
-  const auto buffer = *make_seqno_buffer(1);
-  const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+  const auto timeline = make_timeline();
   const auto fence = *make_seqno_fence(*timeline, 1);
   noted cb;
   const int work = 1;
@@ -383,8 +387,7 @@ TEST(library_fence, a_device_that_asks_before_its_store_misses_one) {
 TEST(library_fence, seqno_fences_of_one_timeline_are_signalled_in_order) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {
-    const auto buffer = *make_seqno_buffer(1);
-    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto timeline = make_timeline();
     const auto one = *make_seqno_fence(*timeline, 1);
     const auto two = *make_seqno_fence(*timeline, 2);
     auto device = start("device", [&] {
@@ -399,12 +402,24 @@ TEST(library_fence, seqno_fences_of_one_timeline_are_signalled_in_order) {
   }));
 }
 
+TEST(library_fence, seqno_fences_that_are_due_at_once_are_signalled_in_order) {
+  const model::expectations here;
+  passes(model::explore(some(100), [] {
+    const auto timeline = make_timeline();
+    const auto one = *make_seqno_fence(*timeline, 1);
+    const auto two = *make_seqno_fence(*timeline, 2);
+    one->enable_sw_signaling();
+    two->enable_sw_signaling();
+    seqno_timeline_advance(*timeline, 2);
+    EXPECT_EQ(seqno_timeline_process(*timeline), 2u);
+  }));
+}
+
 /// Two devices, or a device and its reset, look at the word at once.
 TEST(library_fence, two_processors_of_a_timeline_keep_the_order) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {
-    const auto buffer = *make_seqno_buffer(1);
-    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto timeline = make_timeline();
     const auto one = *make_seqno_fence(*timeline, 1);
     const auto two = *make_seqno_fence(*timeline, 2);
     one->enable_sw_signaling();
@@ -423,8 +438,7 @@ TEST(library_fence, two_processors_of_a_timeline_keep_the_order) {
 TEST(library_fence, a_peek_and_a_failure_settle_a_fence_once) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {
-    const auto buffer = *make_seqno_buffer(1);
-    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto timeline = make_timeline();
     const auto fence = *make_seqno_fence(*timeline, 1);
     fence->enable_sw_signaling();
     auto device = start("device", [&] { seqno_timeline_fail(*timeline, error::io_error); });
@@ -437,8 +451,7 @@ TEST(library_fence, a_peek_and_a_failure_settle_a_fence_once) {
 /// In a handler and in a task of its CPU.
 TEST(library_fence, a_handler_and_a_task_of_its_cpu_process) {
   const auto program = [] {
-    const auto buffer = *make_seqno_buffer(1);
-    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto timeline = make_timeline();
     const auto fence = *make_seqno_fence(*timeline, 1);
     fence->enable_sw_signaling();
     const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
@@ -471,8 +484,7 @@ TEST(library_fence, a_fence_that_is_passed_while_it_is_armed_leaves_nothing_behi
   passes(model::explore(some(10'000), [] {
     released = 0;
     {
-      const auto buffer = *make_seqno_buffer(1);
-      const auto timeline = *make_seqno_timeline(counting_releases, nullptr, buffer, 0);
+      const auto timeline = make_timeline(counting_releases);
       const auto fence = *make_seqno_fence(*timeline, 1);
       auto device = start("device", [&] {
         seqno_timeline_advance(*timeline, 1);
@@ -488,8 +500,7 @@ TEST(library_fence, a_fence_that_is_passed_while_it_is_armed_leaves_nothing_behi
 TEST(library_fence, a_wait_in_memory_sees_the_work) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {
-    const auto buffer = *make_seqno_buffer(1);
-    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto timeline = make_timeline();
     int work = 0;
     auto device = start("device", [&] {
       work = 1;
@@ -505,8 +516,7 @@ TEST(library_fence, an_advance_has_a_full_barrier) {
   const model::expectations here;
   passes(model::explore(tso(some(10'000)), [] {
     const without_watchdog at_once;
-    const auto buffer = *make_seqno_buffer(1);
-    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto timeline = make_timeline();
     auto device = start("device", [&] { seqno_timeline_advance(*timeline, 1); });
     (void)seqno_wait_until(*timeline, 1, no_deadline);
     (void)device.join();
@@ -517,8 +527,7 @@ TEST(library_fence, a_wait_in_memory_is_rung) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {
     const without_watchdog at_once;
-    const auto buffer = *make_seqno_buffer(1);
-    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto timeline = make_timeline();
     auto device = start("device", [&] { seqno_timeline_advance(*timeline, 1); });
     EXPECT_EQ(seqno_wait_until(*timeline, 1, no_deadline), seqno_wait_end::passed);
     (void)device.join();
@@ -528,8 +537,7 @@ TEST(library_fence, a_wait_in_memory_is_rung) {
 TEST(library_fence, a_timeline_that_fails_fails_its_fences) {
   const model::expectations here;
   passes(model::explore(some(10'000), [] {
-    const auto buffer = *make_seqno_buffer(1);
-    const auto timeline = *make_seqno_timeline(interrupting, nullptr, buffer, 0);
+    const auto timeline = make_timeline();
     const auto fence = *make_seqno_fence(*timeline, 1);
     auto device = start("device", [&] { seqno_timeline_fail(*timeline, error::io_error); });
     fence->wait();

@@ -361,6 +361,37 @@ TEST(library_irq, a_softirq_runs_behind_its_interrupt) {
   });
 }
 
+TEST(library_irq, a_masked_softirq_waits_for_its_turn) {
+  const model::expectations here;
+  passes_both(some(5000), [] {
+    struct state {
+      std::atomic<int> ran{0};
+      completion done;
+    } s;
+    const softirq vector = *open_softirq(
+        "test",
+        [](void* cookie) {
+          auto& mine = *static_cast<state*>(cookie);
+          mine.ran = 1;
+          mine.done.complete();
+        },
+        &s);
+    const auto line = *make_irq_line(asynchronous);
+    const auto action = request_irq(*line, [&] {
+                          raise_softirq(vector);
+                          return irqreturn::handled;
+                        }).value();
+    auto device = start("device", [&] { raise_irq(*line); });
+    {
+      guard g{mask_bh};
+      const int before = s.ran;
+      EXPECT_EQ(before, s.ran);  // where the interrupt comes in
+    }
+    s.done.wait();
+    (void)device.join();
+  });
+}
+
 // --- irq_work ---
 
 struct counting_work : irq_work {

@@ -203,12 +203,13 @@ TEST(library_rcu, a_handler_is_a_reader) {
   passes(model::explore(full(some(8000)), program));
 }
 
-/// Its task has begun its first section, but is not on the list of readers yet. The machine's own rule
-/// judges, not what is freed: see the test before.
+/// Its task has begun its first section, but is not on the list of readers yet.
 TEST(library_rcu, a_handler_is_a_reader_before_its_task_is_known) {
   const auto program = [] {
     rcu_pointer<node> p{new node{1}};
     const last_node end_p{p};
+    rcu_pointer<node> q{new node{1}};
+    const last_node end_q{q};
     std::atomic<bool> begun{false};
     std::atomic<int> step{0};
     ref_ptr<irq_line> line;
@@ -217,7 +218,9 @@ TEST(library_rcu, a_handler_is_a_reader_before_its_task_is_known) {
       line = *make_irq_line({.name = "reader", .kind = irq_kind::asynchronous});
       action = request_irq(*line, [&] {
                  guard g{interlock::rcu};
+                 const node* const n = rcu_dereference(q);
                  for (int i = 0; i < 8; ++i) step.store(i);  // a section of some length
+                 if (n->v != 1 && n->v != 2) std::abort();
                  return irqreturn::handled;
                }).value();
     });
@@ -226,7 +229,9 @@ TEST(library_rcu, a_handler_is_a_reader_before_its_task_is_known) {
       while (!begun) {
       }
       raise_irq(*line);
+      node* const old = rcu_exchange_pointer(q, new node{2});
       synchronize_rcu();
+      delete old;
     });
     auto reader = start("reader", [&] {  // on the CPU of the line
       begun = true;

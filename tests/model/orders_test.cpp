@@ -204,6 +204,43 @@ model::report woken(std::memory_order store, std::memory_order load) {
   });
 }
 
+/// Each side orders by its access or by a fence beside it, or not at all.
+TEST(orders, a_flag_publishes_by_order_or_by_fence_on_both_sides) {
+  using std::memory_order_acquire;
+  using std::memory_order_relaxed;
+  using std::memory_order_release;
+  enum class side { access, fence, nothing };
+  const auto program = [](side writer, side reader) {
+    return [=] {
+      int value = 0;
+      std::atomic<bool> ready{false};
+      std::thread other{[&] {
+        value = 1;
+        if (writer == side::fence) std::atomic_thread_fence(memory_order_release);
+        ready.store(true, writer == side::access ? memory_order_release : memory_order_relaxed);
+      }};
+      if (ready.load(reader == side::access ? memory_order_acquire : memory_order_relaxed)) {
+        if (reader == side::fence) std::atomic_thread_fence(memory_order_acquire);
+        if (value != 1) std::abort();
+      }
+      other.join();
+    };
+  };
+  constexpr side sides[] = {side::access, side::fence, side::nothing};
+  for (const side writer : sides) {
+    for (const side reader : sides) {
+      model::options o;
+      o.strategy = model::strategy::exhaustive;
+      const auto r = model::explore(o, program(writer, reader));
+      if (writer == side::nothing || reader == side::nothing) {
+        EXPECT_NE(r.text().find("BUG: data-race"), std::string::npos) << r;
+      } else {
+        EXPECT_TRUE(r.passed() && r.complete()) << r;
+      }
+    }
+  }
+}
+
 TEST(orders, a_wake_orders_nothing_by_itself) {
   const auto r = woken(std::memory_order_release, std::memory_order_acquire);
   EXPECT_TRUE(r.passed() && r.complete()) << r;

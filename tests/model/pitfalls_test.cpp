@@ -476,6 +476,24 @@ TEST(pitfalls, buffers_of_files_outlive_the_execution) {
 
 // --- threads ---
 
+TEST(pitfalls, what_the_runtime_writes_for_its_caller_is_put_back) {
+  static pthread_t thread;
+  static void* result = nullptr;
+  static pthread_key_t key = 77;
+  const auto r = model::explore([] {
+    must(result == nullptr && key == 77);
+    must(pthread_key_create(&key, nullptr) == 0);
+    const auto itself = [](void* argument) { return argument; };
+    must(pthread_create(&thread, nullptr, itself, &key) == 0);
+    std::atomic<int> n{0};
+    both([&] { n.fetch_add(1); }, [&] { n.fetch_add(1); });
+    must(pthread_join(thread, &result) == 0 && result == &key);
+  });
+  EXPECT_TRUE(holds(r)) << r;
+  EXPECT_EQ(result, nullptr);
+  EXPECT_EQ(key, 77u);
+}
+
 TEST(pitfalls, threads_are_told_apart) {
   const auto r = model::explore([] {
     const auto main = std::this_thread::get_id();
@@ -840,6 +858,8 @@ TEST(pitfalls, a_loop_without_end_is_a_failure) {
     }
   });
   EXPECT_TRUE(says(working, "a loop that never ends")) << working;
+  EXPECT_TRUE(says(working, "interleaving:") && says(working, "main: modifies")) << working;
+  EXPECT_LT(working.text().size(), 20'000u);
 }
 
 }  // namespace

@@ -3,10 +3,15 @@
 /// The rules of locks, RCU and fences, by which the machine judges what the core announces: each breach, and its corrected twin.
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <optional>
+#include <thread>
 
 #include "interlock/interlock.hpp"
 #include "interlock/model/explore.hpp"
@@ -61,6 +66,56 @@ TEST(rules, two_orders_of_locks_are_an_inversion_without_a_deadlock) {
   EXPECT_TRUE(good.passed()) << good;
 }
 
+TEST(rules, three_orders_of_three_locks_are_an_inversion) {
+  const auto program = [](bool round) {
+    return once([=] {
+      spinlock a;
+      spinlock b;
+      spinlock c;
+      {
+        guard g{no_mask, a};
+        guard h{no_mask, b};
+      }
+      {
+        guard g{no_mask, b};
+        guard h{no_mask, c};
+      }
+      guard g{no_mask, round ? c : a};
+      guard h{no_mask, round ? a : c};
+    });
+  };
+  const auto bad = program(true);
+  EXPECT_TRUE(says(bad, "WARNING: possible circular locking dependency detected")) << bad;
+  const auto good = program(false);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+TEST(rules, locks_are_judged_however_many_are_held) {
+  const auto program = [](int between, bool turned) {
+    return once([=]() INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+      mutex first;
+      mutex second;
+      mutex others[48];
+      {
+        guard g{first};
+        guard h{second};
+      }
+      guard g{turned ? second : first};
+      for (int i = 0; i < between; ++i) others[i].lock();
+      { guard h{turned ? first : second}; }
+      for (int i = 0; i < between; ++i) others[i].unlock();
+    });
+  };
+  const auto bad = program(20, true);
+  EXPECT_TRUE(says(bad, "WARNING: possible circular locking dependency detected")) << bad;
+  const auto good = program(20, false);
+  EXPECT_TRUE(good.passed()) << good;
+  const auto most = program(46, false);
+  EXPECT_TRUE(most.passed()) << most;
+  const auto more = program(47, false);
+  EXPECT_TRUE(says(more, "main holds more than 48 locks at once")) << more;
+}
+
 TEST(rules, an_attempt_waits_for_nobody_and_is_no_inversion) {
   const auto r = once([] {
     spinlock a;
@@ -96,6 +151,28 @@ TEST(rules, a_lock_of_a_handler_taken_with_interrupts_on_is_inconsistent) {
   EXPECT_TRUE(good.passed()) << good;
 }
 
+TEST(rules, a_lock_of_a_softirq_taken_with_bottom_halves_on_is_inconsistent) {
+  const auto program = [](auto mode) {
+    return once([=] {
+      spinlock lock;
+      const softirq vector = *open_softirq(
+          "rules",
+          [](void* cookie) {
+            guard g{no_mask, *static_cast<spinlock*>(cookie)};
+          },
+          &lock);
+      { guard g{mode, lock}; }
+      raise_softirq(vector);  // and serves it at once
+    });
+  };
+  const auto bad = program(no_mask);
+  EXPECT_TRUE(says(bad, "{SOFTIRQ-ON-W} -> {IN-SOFTIRQ-W}")) << bad;
+  const auto masked = program(mask_bh);
+  EXPECT_TRUE(masked.passed()) << masked;
+  const auto off = program(irqsave);
+  EXPECT_TRUE(off.passed()) << off;
+}
+
 TEST(rules, an_attempt_of_a_handler_waits_for_nobody) {
   const auto r = once([] {
     const auto line = *make_irq_line({.name = "dma", .kind = irq_kind::asynchronous});
@@ -120,7 +197,7 @@ TEST(rules, a_task_ends_as_it_began) {
   const auto reader = once([] { rcu_read_lock(); });
   EXPECT_TRUE(says(reader, "BUG: a task that ends is inside of an RCU read-side section"))
       << reader;
-  const auto locked = once([] {
+  const auto locked = once([]() INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
     static mutex lock;
     lock.lock();
   });
@@ -146,6 +223,44 @@ TEST(rules, fences_of_a_context_are_signalled_in_order) {
   EXPECT_TRUE(says(bad, "is signalled after")) << bad;
   const auto good = program(true);
   EXPECT_TRUE(good.passed()) << good;
+}
+
+/// The library lets one of two signals win, and announces that one.
+TEST(rules, a_fence_is_signalled_once) {
+  const auto program = [](int times) {
+    return once([=] {
+      for (const std::uint64_t fence : {4096u, 8192u}) {
+        interlock_machine_announce(interlock_machine_fence_init, fence, 77, fence);
+        for (int i = 0; i < times; ++i) {
+          interlock_machine_announce(interlock_machine_fence_signaled, fence, 0, 0);
+        }
+      }
+    });
+  };
+  const auto bad = program(2);
+  EXPECT_TRUE(says(bad, "BUG: fence 77:4096 is signalled twice")) << bad;
+  const auto good = program(1);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+TEST(rules, seqnos_of_32_bits_begin_again) {
+  const auto program = [](std::uint64_t one, std::uint64_t next) {
+    return once([=] {
+      const std::uint64_t context = dma_fence_context_alloc();
+      auto* const first = new (std::malloc(sizeof(dma_fence))) dma_fence{plain_ops, context, one};
+      auto* const second = new (std::malloc(sizeof(dma_fence))) dma_fence{plain_ops, context, next};
+      first->signal();
+      second->signal();
+      intrusive_put(*first);
+      intrusive_put(*second);
+    });
+  };
+  const auto wrapped = program(0xffff'ffff, 0);
+  EXPECT_TRUE(wrapped.passed()) << wrapped;
+  const auto back = program(0, 0xffff'ffff);
+  EXPECT_TRUE(says(back, "is signalled after")) << back;
+  const auto wide = program(0xffff'ffff, 0x1'0000'0000);
+  EXPECT_TRUE(wide.passed()) << wide;
 }
 
 /// Whoever is asked first says first that it is done, as seqno fences do.
@@ -226,6 +341,27 @@ TEST(rules, a_grace_period_waits_for_readers) {
   EXPECT_TRUE(says(bad, "BUG: a grace period ends while reader")) << bad;
 }
 
+TEST(rules, a_grace_period_waits_for_no_later_reader) {
+  const auto begin = [] { announce(interlock_machine_rcu_gp_begin); };
+  const auto end = [] { announce(interlock_machine_rcu_gp_end); };
+  const auto later = once([&] {
+    begin();
+    announce(interlock_machine_rcu_enter);
+    end();
+    announce(interlock_machine_rcu_exit);
+  });
+  EXPECT_TRUE(later.passed()) << later;
+  const auto again = once([&] {  // the one that was inside has left, and another section has begun
+    announce(interlock_machine_rcu_enter);
+    begin();
+    announce(interlock_machine_rcu_exit);
+    announce(interlock_machine_rcu_enter);
+    end();
+    announce(interlock_machine_rcu_exit);
+  });
+  EXPECT_TRUE(again.passed()) << again;
+}
+
 TEST(rules, synchronize_rcu_waits_for_readers) {
   const auto begin = [] { announce(interlock_machine_rcu_wait_begin); };
   const auto end = [] { announce(interlock_machine_rcu_wait_end); };
@@ -275,6 +411,24 @@ TEST(rules, a_signalling_section_waits_for_no_fence) {
   EXPECT_TRUE(says(bad, "waits for a fence inside of a signalling section")) << bad;
   const auto good = program(false);
   EXPECT_TRUE(good.passed()) << good;
+}
+
+/// The library reports a wait that is overdue; the machine knows of it when nobody can go on.
+TEST(rules, a_deadlock_names_the_fence_that_nobody_signals) {
+  const auto program = [](bool signalled) {
+    return once([=] {
+      constexpr std::uint64_t fence = 4096;
+      interlock_machine_announce(interlock_machine_fence_init, fence, 77, 5);
+      announce(interlock_machine_fence_wait_start, fence);
+      if (signalled) announce(interlock_machine_fence_signaled, fence);
+      static const std::uint32_t word = 0;
+      (void)interlock_machine_park(&word, 0, INT64_MAX, false);
+    });
+  };
+  const auto waits = program(false);
+  EXPECT_TRUE(says(waits, "main waits for fence 77:5, which nobody signals")) << waits;
+  const auto other = program(true);
+  EXPECT_TRUE(says(other, "BUG: deadlock") && !says(other, "nobody signals")) << other;
 }
 
 TEST(rules, a_lock_of_a_signalling_section_is_not_held_across_a_wait) {
@@ -333,7 +487,174 @@ TEST(rules, a_wake_that_only_a_watchdog_makes_good_is_lost) {
   EXPECT_TRUE(good.passed()) << good;
 }
 
+TEST(rules, a_handler_that_waits_for_a_word_sleeps) {
+  const auto program = [](bool waits) {
+    return once([=] {
+      const auto line = *make_irq_line({.name = "dma", .kind = irq_kind::asynchronous});
+      std::atomic<int> word{0};
+      const auto action = request_irq(*line, [&] {
+                            if (waits) word.wait(0);
+                            return irqreturn::handled;
+                          }).value();
+      raise_irq(*line);
+    });
+  };
+  const auto bad = program(true);
+  EXPECT_TRUE(says(bad, "BUG: scheduling while atomic: main waits for an atomic object")) << bad;
+  const auto good = program(false);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+/// In an interrupt that comes in between two steps, not one that its task runs.
+TEST(rules, an_interrupt_sleeps_never) {
+  const auto r = every([] {
+    std::atomic<bool> ready{false};
+    static std::uint32_t word;
+    word = 0;
+    ref_ptr<irq_line> line;
+    irq_action action;
+    auto owner = kthread_run("owner", [&] {
+                   line = *make_irq_line({.name = "dma", .kind = irq_kind::asynchronous});
+                   action = request_irq(*line, [&] {
+                              (void)interlock_machine_park(&word, 0, INT64_MAX, false);
+                              return irqreturn::handled;
+                            }).value();
+                   ready = true;
+                   while (ready) platform::cpu_relax();
+                   action.free();
+                 }).value();
+    while (!ready) platform::cpu_relax();
+    raise_irq(*line);
+    ready = false;
+    (void)owner.join();
+  });
+  EXPECT_TRUE(says(r, "BUG: scheduling while atomic: an interrupt handler sleeps")) << r;
+}
+
+/// What the library has a hand in it reports itself; these are of the standard library.
+TEST(rules, who_has_disabled_something_does_not_sleep) {
+  const auto program = [](auto enter, auto leave) {
+    return [=](auto wait) {
+      const auto bad = once([=] {
+        enter();
+        wait();
+        leave();
+      });
+      EXPECT_TRUE(says(bad, "BUG: scheduling while atomic: main ")) << bad;
+      const auto good = once([=] {
+        enter();
+        leave();
+        wait();
+      });
+      EXPECT_TRUE(good.passed()) << good;
+    };
+  };
+  const auto sleep = [] { std::this_thread::sleep_for(std::chrono::milliseconds{1}); };
+  const auto join = [] { std::thread{[] {}}.join(); };
+  const auto wait = [] {
+    std::mutex lock;
+    std::condition_variable never;
+    std::unique_lock g{lock};
+    (void)never.wait_for(g, std::chrono::milliseconds{1});
+  };
+  const auto preempt = program([] { preempt_disable(); }, [] { preempt_enable(); });
+  preempt(sleep);
+  preempt(join);
+  preempt(wait);
+  program([] { local_irq_disable(); }, [] { local_irq_enable(); })(sleep);
+  program([] { local_bh_disable(); }, [] { local_bh_enable(); })(sleep);
+}
+
 // --- memory ---
+
+/// What `other` does beside `main`, and ordered after it.
+template <class Main, class Other>
+void races_unless_ordered(Main main, Other other) {
+  const auto beside = every([=] {
+    auto* const word = new int{0};
+    std::thread thread{[=] { other(word); }};
+    main(word);
+    thread.join();
+    rules_test::kept = word;
+  });
+  EXPECT_TRUE(says(beside, "BUG: data-race")) << beside;
+  const auto before = every([=] {
+    auto* const word = new int{0};
+    main(word);
+    std::thread thread{[=] { other(word); }};
+    thread.join();
+    rules_test::kept = word;
+  });
+  EXPECT_TRUE(before.passed()) << before;
+}
+
+TEST(rules, a_write_races_with_a_read_before_it) {
+  races_unless_ordered([](int* word) { rules_test::kept = word + *word; },
+                       [](int* word) { *word = 1; });
+}
+
+TEST(rules, a_plain_access_races_with_an_atomic_one) {
+  races_unless_ordered([](int* word) { *word = 1; },
+                       [](int* word) { std::atomic_ref{*word}.store(2); });
+}
+
+TEST(rules, a_free_races_with_an_access_before_it) {
+  const auto program = [](bool waits) {
+    return once([=] {
+      auto* const word = new int{0};
+      std::atomic<bool> read{false};
+      std::thread reader{[&, word] {
+        rules_test::kept = word + *word;
+        read.store(true, waits ? std::memory_order_release : std::memory_order_relaxed);
+      }};
+      while (!read.load(std::memory_order_acquire)) std::this_thread::yield();
+      rules_test::kept = nullptr;
+      delete word;
+      reader.join();
+    });
+  };
+  const auto bad = program(false);
+  EXPECT_TRUE(says(bad, "BUG: data-race: free of 4 bytes")) << bad;
+  const auto good = program(true);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+/// Whoever comes first: nobody has touched the memory before.
+TEST(rules, a_free_beside_an_access_is_found) {
+  const auto program = [](bool waits) {
+    return every([=] {
+      auto* const word = static_cast<int*>(std::malloc(sizeof(int)));
+      std::thread thread{[=] { std::atomic_ref{*word}.store(1); }};
+      if (waits) thread.join();
+      std::free(word);
+      if (!waits) thread.join();
+    });
+  };
+  const auto bad = program(false);
+  EXPECT_TRUE(says(bad, "BUG: use after free: write of 4 bytes") ||
+              says(bad, "BUG: data-race: free"))
+      << bad;
+  const auto good = program(true);
+  EXPECT_TRUE(good.passed()) << good;
+}
+
+TEST(rules, a_block_is_freed_once_and_at_its_beginning) {
+  const auto program = [](std::size_t at, unsigned times) {
+    return once([=] {
+      auto* const block = static_cast<char*>(std::malloc(16));
+      rules_test::kept = block;
+      for (unsigned i = 0; i < times; ++i) {
+        std::free(static_cast<char*>(rules_test::kept) + at);
+      }
+    });
+  };
+  const auto twice = program(0, 2);
+  EXPECT_TRUE(says(twice, "BUG: double free of a block of 16 bytes")) << twice;
+  const auto inside = program(4, 1);
+  EXPECT_TRUE(says(inside, "which is not the beginning of a block")) << inside;
+  const auto good = program(0, 1);
+  EXPECT_TRUE(good.passed()) << good;
+}
 
 TEST(rules, what_nothing_points_to_is_a_leak) {
   struct node {
@@ -366,6 +687,30 @@ TEST(rules, what_nothing_points_to_is_a_leak) {
   EXPECT_TRUE(reached.passed()) << reached;
   const auto freed = program(3);
   EXPECT_TRUE(freed.passed()) << freed;
+}
+
+/// A handler of a threaded line runs on the service task, which stays.
+TEST(rules, the_value_of_a_key_is_no_leak_while_its_task_stays) {
+  const auto program = [](bool keeps) {
+    return once([=] {
+      static pthread_key_t key;
+      if (pthread_key_create(&key, nullptr) != 0) std::abort();
+      const auto line = *make_irq_line({.name = "device"});
+      completion done;
+      const auto action = request_irq(*line, [&] {
+                            (void)pthread_setspecific(key, new int{1});
+                            if (!keeps) (void)pthread_setspecific(key, nullptr);
+                            done.complete();
+                            return irqreturn::handled;
+                          }).value();
+      raise_irq(*line);
+      done.wait();
+    });
+  };
+  const auto kept = program(true);
+  EXPECT_TRUE(kept.passed()) << kept;
+  const auto lost = program(false);
+  EXPECT_TRUE(says(lost, "BUG: memory leak: 4 bytes in 1 block ")) << lost;
 }
 
 }  // namespace

@@ -68,5 +68,9 @@ inline bool is_thread_storage(std::uintptr_t address) noexcept {
 void initialise_thread_storage(flow& f) noexcept;
 /// At the end of a thread of the program: its thread_local variables, and the values of its keys.
 void run_thread_destructors() noexcept;
+/// The first key from `from` on of which a process has a value; `no_key`: none.
+inline constexpr unsigned no_key = ~0u;
+[[nodiscard]] unsigned next_key(process_id p, unsigned from) noexcept;
+[[nodiscard]] const void* key_value(process_id p, unsigned key) noexcept;
 
 }  // namespace interlock::machine

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include <bit>
 #include <cstdint>
 #include <cstdlib>
 
@@ -38,10 +39,26 @@ struct value {
 };
 value values[max_processes][all_keys];
 
+/// The keys of which a process has, or had, a value: most have none.
+struct used_keys {
+  static constexpr unsigned words = all_keys / 64;
+  std::uint64_t bits[words];
+  std::uint32_t stamp;
+};
+used_keys used[max_processes];
+static_assert(all_keys % 64 == 0);
+
 value& value_of(process_id p, unsigned k) noexcept {
   value& v = values[p][k];
   if (v.stamp != m.stamp) v = {nullptr, m.stamp};
   return v;
+}
+
+void set_value(process_id p, unsigned k, void* data) noexcept {
+  used_keys& u = used[p];
+  if (u.stamp != m.stamp) u = {{}, m.stamp};
+  u.bits[k / 64] |= std::uint64_t{1} << (k % 64);
+  value_of(p, k).data = data;
 }
 
 bool known(unsigned k) noexcept {
@@ -74,10 +91,9 @@ void run_thread_destructors() noexcept {
   }
   for (unsigned round = 0; round < destructor_rounds; ++round) {
     bool any = false;
-    for (unsigned k = 0; k < all_keys; ++k) {
+    for (unsigned k = next_key(m.self, 0); k != no_key; k = next_key(m.self, k + 1)) {
       value& v = values[m.self][k];
-      if (v.stamp != m.stamp || v.data == nullptr || keys[k].destroy == nullptr || !known(k))
-        continue;
+      if (keys[k].destroy == nullptr) continue;
       void* const data = v.data;
       v.data = nullptr;
       any = true;
@@ -86,6 +102,23 @@ void run_thread_destructors() noexcept {
     if (!any) return;
   }
 }
+
+unsigned next_key(process_id p, unsigned from) noexcept {
+  const used_keys& u = used[p];
+  if (u.stamp != m.stamp) return no_key;
+  for (unsigned k = from; k < all_keys; ++k) {
+    const std::uint64_t left = u.bits[k / 64] >> (k % 64);
+    if (left == 0) {
+      k |= 63u;
+      continue;
+    }
+    k += static_cast<unsigned>(std::countr_zero(left));
+    if (values[p][k].data != nullptr && known(k)) return k;
+  }
+  return no_key;
+}
+
+const void* key_value(process_id p, unsigned key) noexcept { return values[p][key].data; }
 
 }  // namespace interlock::machine
 
@@ -102,6 +135,7 @@ EXPORT int pthread_key_create(pthread_key_t* made_key, destructor* destroy) {
   if (made == own_keys) return EAGAIN;
   const unsigned k = host_keys + made++;
   keys[k] = {destroy, m.stamp};
+  m.plain_access(reinterpret_cast<std::uintptr_t>(made_key), sizeof *made_key, true, false, CALLER);
   *made_key = k;
   return 0;
 }
@@ -121,7 +155,7 @@ EXPORT void* pthread_getspecific(pthread_key_t k) {
 EXPORT int pthread_setspecific(pthread_key_t k, const void* data) {
   if (!m.running) return REAL(pthread_setspecific)(k, data);
   if (!known(k)) return EINVAL;
-  value_of(m.self, k).data = const_cast<void*>(data);
+  set_value(m.self, k, const_cast<void*>(data));
   return 0;
 }
 

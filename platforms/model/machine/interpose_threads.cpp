@@ -103,8 +103,21 @@ int unlock_mutex(pthread_mutex_t* mutex, std::uintptr_t pc) noexcept {
   return 0;
 }
 
+/// Of what sleeps for certain. A mutex may be free, and then its owner has not slept.
+void deny_atomic(const char* what) noexcept {
+  m.deny_device("sleeps");
+  const char* why = nullptr;
+  if (m.me().preempt != 0) why = "preemption disabled";
+  if (m.my_cpu().irqs_off) why = "interrupts off";
+  if (m.my_cpu().interrupts != 0) why = "bottom halves disabled, or in an interrupt";
+  if (why == nullptr) return;
+  m.fail(failure_kind::assertion, "BUG: scheduling while atomic: %s %s with %s", m.me().name, what,
+         why);
+}
+
 int wait_for(pthread_cond_t* c, pthread_mutex_t* mutex, std::int64_t until,
              std::uintptr_t pc) noexcept {
+  deny_atomic("waits for a condition variable");
   const std::uint32_t seen = *sequence(c);
   m.unlock(object_of(mutex), pc);
   const int end = m.park(sequence(c), seen, until, false, pc);
@@ -137,6 +150,7 @@ EXPORT int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
   *start = {entry, argument, nullptr};
   char name[16] = "thread";
   name[6] = static_cast<char>('0' + m.task_count % 10);
+  m.plain_access(reinterpret_cast<std::uintptr_t>(thread), sizeof *thread, true, false, CALLER);
   *thread = static_cast<pthread_t>(m.spawn(run_thread, start, name, false) + thread_bias);
   return 0;
 }
@@ -145,8 +159,12 @@ EXPORT int pthread_join(pthread_t thread, void** result) {
   const std::uint64_t task = task_of(thread);
   if (task == 0 || task > m.process_count) return ESRCH;
   if (task - 1 == m.self) return EDEADLK;
+  deny_atomic("waits for a thread");
   m.join(task, CALLER);
-  if (result != nullptr) *result = results[task - 1];
+  if (result != nullptr) {
+    m.plain_access(reinterpret_cast<std::uintptr_t>(result), sizeof *result, true, false, CALLER);
+    *result = results[task - 1];
+  }
   return 0;
 }
 EXPORT int pthread_detach(pthread_t thread) { return m.running ? 0 : REAL(pthread_detach)(thread); }
@@ -370,6 +388,7 @@ EXPORT long syscall(long number, ...) {
         until = nanoseconds(*reinterpret_cast<const timespec*>(a[3]));
         if ((a[1] & command_mask) == 0) until += m.read_clock();
       }
+      deny_atomic("waits for an atomic object");
       const int end = m.park(word, static_cast<std::uint32_t>(a[2]), until, false, CALLER);
       if (end == 0) return 0;
       errno = end == 1 ? EAGAIN : ETIMEDOUT;
@@ -392,6 +411,7 @@ EXPORT int clock_gettime(clockid_t clock_id, timespec* t) {
 namespace {
 /// Sleeps on a word of which nobody knows.
 void sleep_until(std::int64_t until, std::uintptr_t pc) noexcept {
+  deny_atomic("sleeps");
   std::uint32_t nobody = 0;
   (void)m.park(&nobody, 0, until, false, pc);
 }

@@ -3,7 +3,7 @@
 /// Leaks: blocks of an execution that nothing points to when it ends.
 ///
 /// Roots are what outlives the execution: memory that is older (all of it that was overwritten stands in the undo log), the stacks and variables
-/// of tasks that stay (the library's own), the words of CPUs, and the environment. Any aligned word that holds an address in a block is a pointer to it.
+/// of tasks that stay (the library's own), with the values of their POSIX keys, the words of CPUs, and the environment. Any aligned word that holds an address in a block is a pointer to it.
 /// Source: the idea of a conservative scan: Boehm, Weiser, "Garbage collection in an uncooperative environment" (1988).
 
 #include <unistd.h>
@@ -73,6 +73,9 @@ void machine::find_leaks() noexcept {
     search.scan(used, static_cast<std::size_t>(top - used));
     search.scan(p.stack.storage, thread_storage_size());
     search.visit(reinterpret_cast<std::uintptr_t>(p.stack.argument));
+    const auto id = static_cast<process_id>(i);
+    for (unsigned k = next_key(id, 0); k != no_key; k = next_key(id, k + 1))
+      search.visit(reinterpret_cast<std::uintptr_t>(key_value(id, k)));
   }
   search.follow();
   const heap::block* first = nullptr;

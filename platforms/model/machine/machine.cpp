@@ -372,7 +372,7 @@ void machine::point(const op& o) noexcept {
   process& p = me();
   p.pending = o;
   if (++steps > max_steps) {
-    fail(failure_kind::limit,
+    fail(failure_kind::endless,
          "an execution of more than %llu steps: a loop that never ends, or a test that is too "
          "large (option `steps`)",
          static_cast<unsigned long long>(max_steps));
@@ -567,7 +567,9 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
                   bool watchdog, std::uintptr_t pc) noexcept {
   process& p = me();
   const auto address = reinterpret_cast<std::uintptr_t>(word);
-  if (p.kind == process::role::interrupt) {
+  // Also a handler that its task runs itself, when it has let interrupts in again.
+  constexpr std::uint32_t serving = hardirq_bits | nmi_bits | softirq_serving_bit;
+  if (p.kind == process::role::interrupt || (my_cpu().interrupts & serving) != 0) {
     fail(failure_kind::assertion, "BUG: scheduling while atomic: an interrupt handler sleeps");
   }
   deny_device("sleeps");

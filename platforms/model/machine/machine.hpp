@@ -172,6 +172,7 @@ enum class failure_kind : std::uint8_t {
   rule,    ///< of oracle.hpp
   report,  ///< the core wrote one
   limit,
+  endless,  ///< more steps than are allowed
   divergence,
   other,
 };

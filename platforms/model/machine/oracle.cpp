@@ -135,7 +135,12 @@ void oracle::order_behind_held(std::uint32_t l, std::uintptr_t pc) noexcept {
 
 void oracle::lock_acquired(std::uint64_t lock) noexcept {
   const process_id self = m.self;
-  if (held_count_[self] < max_held) held_[self][held_count_[self]++] = find_lock(lock);
+  if (held_count_[self] == max_held) {
+    m.fail(failure_kind::limit,
+           "%s holds more than %u locks at once, which the machine does not keep apart: nest fewer",
+           m.me().name, max_held);
+  }
+  held_[self][held_count_[self]++] = find_lock(lock);
 }
 
 void oracle::lock_release(std::uint64_t lock) noexcept {
@@ -255,7 +260,11 @@ bool is_before(std::uint64_t a, std::uint64_t b) noexcept {
 
 void oracle::fence_signaled(std::uint64_t fence) noexcept {
   fence_state* const f = find_fence(fence);
-  if (f == nullptr || f->signaled) return;
+  if (f == nullptr) return;
+  if (f->signaled) {
+    m.fail(failure_kind::rule, "BUG: fence %llu:%llu is signalled twice",
+           static_cast<unsigned long long>(f->context), static_cast<unsigned long long>(f->seqno));
+  }
   f->signaled = true;
   if (f->answered) return;
   for (context_state& c : contexts_) {

@@ -8,7 +8,7 @@
 ///   O2. A lock that a hardirq (softirq) takes is taken with interrupts (bottom halves) off elsewhere.
 ///   O3. A grace period does not end while a reader is inside that was inside when it began; nor does synchronize_rcu return,
 ///       or a callback run, while one is that was when it was called, or queued. A callback is queued once at a time.
-///   O4. Fences of one context are signalled in the order of their seqnos, but for those whose provider says, when it is
+///   O4. A fence is signalled once. Fences of one context are signalled in the order of their seqnos, but for those whose provider says, when it is
 ///       asked, that they are done: then those before them are done too, and will say so when they are asked.
 ///   O5. A task ends as it began: nothing locked, counted, masked, or read.
 ///   O6. A signalling section does not wait for fences, nor for a lock that is held while somebody waits for one. As with
@@ -62,7 +62,7 @@ class oracle {
   std::size_t describe_waits(char* text, std::size_t size) const noexcept;
 
  private:
-  static constexpr unsigned max_held = 16;
+  static constexpr unsigned max_held = 48;  ///< as the kernel has it
 
   struct lock_state {
     std::uint64_t lock;

@@ -59,7 +59,7 @@ void append_stack(std::string& text, const std::uintptr_t* stack, unsigned depth
 std::string describe_row(const row& r) {
   std::string text(r.depth * 2, ' ');
   text += r.flow;
-  if (r.context == "softirq") text += " (softirq)";
+  if (r.context == "softirq" || r.replayed) text += " (" + r.context + ')';
   text += ": " + r.kind;
   if (!r.object.empty()) text += ' ' + r.object;
   if (!r.where.function.empty() && !r.where.hidden) text += "  " + short_place(r.where);
@@ -94,7 +94,8 @@ void append_steps(std::string& text, const story& told) {
     at += std::max<std::size_t>(widths[c], 6) + 2;
   }
   text += head + '\n';
-  if (from != 0) text += "   ... (" + std::to_string(from) + " before)\n";
+  const std::size_t before = told.before + from;
+  if (before != 0) text += "   ... (" + std::to_string(before) + " before)\n";
   for (std::size_t i = from; i < shown.size(); ++i) {
     const row& r = *shown[i];
     char number[16];

@@ -66,10 +66,11 @@ struct row {
   bool is_mark = false;
   bool matters = true;
   unsigned cpu = 0;
-  unsigned depth = 0;   ///< interrupts that stand on the task
-  std::uint8_t by = 0;  ///< process
-  std::string flow;     ///< name
-  std::string context;  ///< "task", "softirq", "hardirq", "nmi", "device"
+  unsigned depth = 0;     ///< interrupts that stand on the task
+  bool replayed = false;  ///< of an interrupt, by the task that it stands on
+  std::uint8_t by = 0;    ///< process
+  std::string flow;       ///< name
+  std::string context;    ///< "task", "softirq", "hardirq", "nmi", "device"
   std::string kind;
   enum class sort : std::uint8_t { step, lock, reader, rcu, fence, failure } what = sort::step;
   std::string object;
@@ -86,6 +87,7 @@ struct object_name {
 
 struct story {
   std::vector<row> rows;
+  std::size_t before = 0;            ///< steps that are not among them
   std::vector<object_name> objects;  ///< of those that have no name of their own
 };
 

@@ -22,7 +22,11 @@ bool marks_kept = false;
 namespace {
 
 constexpr std::size_t most_marks = std::size_t{1} << 16;
-constexpr std::uint32_t softirq_bits = 0x0000'ff00u;
+constexpr std::uint32_t serving_softirq = 0x0000'0100u;
+constexpr std::uint32_t hardirq_bits = 0x000f'0000u;
+constexpr std::uint32_t nmi_bits = 0x00f0'0000u;
+/// Of an execution that is too long, the last steps are told: the loop that does not end.
+constexpr std::size_t most_of_the_endless = 2000;
 
 std::uintptr_t raced_at = 0;
 std::uintptr_t host_frame = 0;
@@ -138,7 +142,7 @@ class naming {
 };
 
 /// Another process touches what this step touches, or the step is more than an access.
-bool matters(search& s, std::size_t at) {
+bool matters(search& s, std::size_t at, std::size_t from) {
   const event& e = s.events[at];
   switch (e.what.kind) {
     case op_kind::read:
@@ -154,7 +158,7 @@ bool matters(search& s, std::size_t at) {
       return false;
     default: return true;
   }
-  for (std::size_t i = 0; i < s.events.size(); ++i) {
+  for (std::size_t i = from; i < s.events.size(); ++i) {
     const event& other = s.events[i];
     if (other.by != e.by && dependent(other.what, e.what)) return true;
   }
@@ -207,11 +211,17 @@ class teller {
  public:
   story run() {
     search& s = *m.strategy;
+    if (m.failed == failure_kind::endless && s.events.size() > most_of_the_endless)
+      out_.before = s.events.size() - most_of_the_endless;
     find_own(s);
     std::size_t next_mark = 0;
     for (std::size_t i = 0; i <= s.events.size(); ++i) {
-      while (next_mark < marks().size() && marks()[next_mark].step <= i) add(marks()[next_mark++]);
-      if (i < s.events.size()) add(s, i);
+      while (next_mark < marks().size() && marks()[next_mark].step <= i) {
+        const mark& k = marks()[next_mark++];
+        follow(k);
+        if (i >= out_.before) add(k);
+      }
+      if (i >= out_.before && i < s.events.size()) add(s, i);
     }
     add_failure(s);
     return std::move(out_);
@@ -232,11 +242,17 @@ class teller {
     }
     r.depth = static_cast<unsigned>(stack.size());
     const bool interrupt = p.kind == process::role::interrupt;
-    r.context = p.device != device_state::none ? "device"
-                : softirqs_[by] != 0           ? "softirq"
-                : !interrupt                   ? "task"
-                : p.bell == 1                  ? "nmi"
-                                               : "hardirq";
+    const std::uint64_t serves = contexts_[by];
+    r.context = p.device != device_state::none                           ? "device"
+                : (serves & nmi_bits) != 0 || (interrupt && p.bell == 1) ? "nmi"
+                : (serves & hardirq_bits) != 0                           ? "hardirq"
+                : (serves & serving_softirq) != 0                        ? "softirq"
+                : interrupt                                              ? "hardirq"
+                                                                         : "task";
+    // A handler that its task runs itself, when it lets interrupts in again, stands on it all the same.
+    r.replayed = p.kind == process::role::task &&
+                 (serves & (nmi_bits | hardirq_bits | serving_softirq)) != 0;
+    if (r.replayed) ++r.depth;
   }
   static bool on(const std::vector<process_id>& stack, process_id p) {
     for (const process_id q : stack) {
@@ -296,9 +312,11 @@ class teller {
     out_.rows.push_back(std::move(r));
   }
 
+  void follow(const mark& k) {
+    if (k.what == interlock_machine_context_enter) contexts_[k.by] += k.a;
+    if (k.what == interlock_machine_context_exit) contexts_[k.by] -= k.a;
+  }
   void add(const mark& k) {
-    if (k.what == interlock_machine_context_enter) softirqs_[k.by] += k.a & softirq_bits;
-    if (k.what == interlock_machine_context_exit) softirqs_[k.by] -= k.a & softirq_bits;
     const char* const said = name(k.what);
     if (said == nullptr) return;
     row r;
@@ -339,7 +357,8 @@ class teller {
     begin(r, e.by, e.cpu);
     r.kind = name(e.what.kind);
     r.where = place_of(e.what.pc);
-    r.matters = matters(s, i) && !is_inside(e, r.where);
+    const bool looping = m.failed == failure_kind::endless;  // whoever sees it
+    r.matters = (looping || matters(s, i, out_.before)) && !is_inside(e, r.where);
     const std::uint64_t address = e.what.what.address;
     const auto kind = static_cast<object>(address >> 56);
     const std::uint64_t plain = address & 0x00ff'ffff'ffff'ffffu;
@@ -377,7 +396,7 @@ class teller {
   story out_;
   naming names_{out_.objects};
   std::vector<process_id> stacks_[max_all_cpus];
-  std::uint64_t softirqs_[max_processes] = {};
+  std::uint64_t contexts_[max_processes] = {};  ///< preempt_count, as announced
   std::set<std::uint64_t> own_;
   bool all_ = false;
   std::map<std::uint64_t, int> last_;

@@ -20,18 +20,14 @@ result<thread_handle> spawn(void (*entry)(void*), void* argument, const char* na
   char short_name[name_size] = {};
   std::strncpy(short_name, name, name_size - 1);
   const bool service = std::strncmp(name, service_prefix, sizeof service_prefix - 1) == 0;
-  const std::uint64_t task = interlock_machine_spawn(entry, argument, short_name, service);
-  if (task == 0) return error::resource_unavailable_try_again;
-  return thread_handle{task};
+  return thread_handle{interlock_machine_spawn(entry, argument, short_name, service)};
 }
 
 result<thread_handle> spawn_device(void (*entry)(void*), void* argument,
                                    const char* name) noexcept {
   char short_name[name_size] = {};
   std::strncpy(short_name, name, name_size - 1);
-  const std::uint64_t device = interlock_machine_spawn_device(entry, argument, short_name);
-  if (device == 0) return error::resource_unavailable_try_again;
-  return thread_handle{device};
+  return thread_handle{interlock_machine_spawn_device(entry, argument, short_name)};
 }
 
 void device_wait(const atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {

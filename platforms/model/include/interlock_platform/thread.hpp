@@ -18,13 +18,13 @@ struct thread_handle {
 
 /// Starts `entry(argument)` as a task called `name` (15 bytes are kept): on the next CPU in turn, or
 /// on one of its own if the name begins with "ilk-", as those of the library's service tasks do.
-/// Errors: resource_unavailable_try_again. Context: task.
+/// Errors: none; one task too many fails the execution. Context: task.
 INTERLOCK_API result<thread_handle> spawn(void (*entry)(void*), void* argument,
                                           const char* name) noexcept;
 
 /// Starts `entry(argument)` as a device: hardware, which takes steps whatever the CPUs have masked. It has memory and interrupt
 /// lines; that it locks, starts or joins a task, or sleeps otherwise than in `device_wait`, fails the execution.
-/// Errors: resource_unavailable_try_again. Context: task.
+/// Errors: none; one task too many fails the execution. Context: task.
 INTERLOCK_API result<thread_handle> spawn_device(void (*entry)(void*), void* argument,
                                                  const char* name) noexcept;
 /// Sleeps while `word == expected`; a write followed by `unpark` ends it. Orders nothing, the
