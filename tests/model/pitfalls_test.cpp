@@ -800,10 +800,14 @@ TEST(pitfalls, ends_of_the_program_are_failures) {
 }
 
 int* volatile nowhere = nullptr;
+constexpr int never_written = 7;
+const int* volatile read_only = &never_written;
 
 TEST(pitfalls, crashes_are_failures) {
   const auto null = model::explore([] { *nowhere = 1; });
   EXPECT_TRUE(says(null, "SIGSEGV")) << null;
+  const auto constant = model::explore([] { *const_cast<int*>(read_only) = 1; });
+  EXPECT_TRUE(says(constant, "SIGSEGV")) << constant;
   const auto deep = model::explore([] {
     std::function<int(int)> down = [&](int n) {
       volatile char frame[512];

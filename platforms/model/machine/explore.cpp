@@ -416,8 +416,12 @@ using namespace interlock::machine;
 
 namespace {
 
-void crashed(int signal) {
+void crashed(int signal, siginfo_t* info, void* /*context*/) {
   if (m.running) {
+    // It was not written, and can not be put back.
+    const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+    if (signal == SIGSEGV || signal == SIGBUS)
+      m.undo.forget(granule_of(address) << granule_bits, 1u << granule_bits);
     m.fail(failure_kind::memory, "BUG: %s",
            signal == SIGSEGV  ? "an access to memory that does not exist (SIGSEGV)"
            : signal == SIGBUS ? "an access that the memory refuses (SIGBUS)"
@@ -445,8 +449,8 @@ struct crash_handlers {
     own.ss_size = sizeof stack;
     sigaltstack(&own, &old_stack);
     struct sigaction action {};
-    action.sa_handler = crashed;
-    action.sa_flags = SA_ONSTACK | SA_NODEFER;
+    action.sa_sigaction = crashed;
+    action.sa_flags = SA_ONSTACK | SA_NODEFER | SA_SIGINFO;
     for (int i = 0; i < 4; ++i) sigaction(crashes[i], &action, &old[i]);
   }
   ~crash_handlers() {
