@@ -13,7 +13,9 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct completion {
-  constexpr completion() noexcept = default;
+  /// Nothing is complete. The class of its lock (see lock_class.hpp) is the place of its declaration.
+  INTERLOCK_ALWAYS_INLINE constexpr completion(location where = location::current()) noexcept
+      : wq_{where, "wait"} {}
   completion(const completion&) = delete;
   completion& operator=(const completion&) = delete;
 

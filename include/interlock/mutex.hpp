@@ -28,7 +28,11 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct INTERLOCK_CAPABILITY("mutex") mutex {
-  constexpr mutex() noexcept : waiters_{&waiters_, &waiters_} {}
+  /// Unlocked. Its class (see lock_class.hpp) is the place of its declaration.
+  INTERLOCK_ALWAYS_INLINE constexpr mutex(location where = location::current()) noexcept
+      : wait_lock_{where, "wait_lock"}, waiters_{&waiters_, &waiters_} {
+    platform::event::lock_init(this, where, nullptr);
+  }
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
 
@@ -47,7 +51,8 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
                                                   location where = location::current()) noexcept
       INTERLOCK_TRY_ACQUIRE(true);
   /// Context: task (an interrupt has no task to own it; reported). Never sleeps.
-  [[nodiscard]] INTERLOCK_API bool try_lock() noexcept INTERLOCK_TRY_ACQUIRE(true);
+  [[nodiscard]] INTERLOCK_API bool try_lock(location where = location::current()) noexcept
+      INTERLOCK_TRY_ACQUIRE(true);
   /// Context: the owning task. Never sleeps.
   INTERLOCK_API void unlock() noexcept INTERLOCK_RELEASE();
 
