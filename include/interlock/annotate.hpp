@@ -34,8 +34,5 @@
 /// The function's own body is not analysed; say why beside each use.
 #define INTERLOCK_NO_THREAD_SAFETY_ANALYSIS INTERLOCK_THREAD_ATTRIBUTE(no_thread_safety_analysis)
 
-/// Inlined without optimisation too: who is called can tell the place in the code.
-#define INTERLOCK_ALWAYS_INLINE [[gnu::always_inline]]
-
 /// Exported from the shared library.
 #define INTERLOCK_API [[gnu::visibility("default")]]

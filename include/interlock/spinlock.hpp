@@ -23,11 +23,14 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct INTERLOCK_CAPABILITY("spinlock") spinlock {
-  /// Unlocked. Its class (see lock_class.hpp) is the place of its declaration; `part` tells apart what
-  /// a larger primitive declares in one place.
-  INTERLOCK_ALWAYS_INLINE constexpr spinlock(location where = location::current(),
-                                             const char* part = nullptr) noexcept {
-    platform::event::lock_init(this, where, part);
+  /// Unlocked. Its class is its declaration, see lock_class.hpp.
+  template <class Here = decltype([] {})>
+  constexpr spinlock(location where = location::current()) noexcept
+      : spinlock{declaration<Here>{}, where, nullptr} {}
+  /// As `part` of a larger primitive, declared by `Here`.
+  template <class Here>
+  constexpr spinlock(declaration<Here>, location where, const char* part) noexcept {
+    platform::event::lock_init<Here>(this, where, part);
   }
   spinlock(const spinlock&) = delete;
   spinlock& operator=(const spinlock&) = delete;

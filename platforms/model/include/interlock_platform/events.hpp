@@ -30,6 +30,7 @@ inline void irqs_off() noexcept { announce(interlock_machine_irqs_off); }
 inline void irqs_on() noexcept { announce(interlock_machine_irqs_on); }
 inline void might_sleep() noexcept { announce(interlock_machine_might_sleep); }
 /// The machine knows no classes: a lock is itself, and ends where its memory is written anew, which is seen.
+template <class Here>
 constexpr void lock_init(const void* /*lock*/, location /*where*/, const char* /*part*/) noexcept {}
 inline void lock_set_class(const void* /*lock*/, const void* /*key*/,
                            const char* /*name*/) noexcept {}

@@ -39,6 +39,7 @@ struct nesting {
   const void *outer, *inner;
   std::uint32_t next_outer, next_inner;  ///< of the same bucket; the first also links free ones
   bool closes_cycle;                     ///< told, and not looked at further
+  location where;                        ///< the inner one was taken
 };
 
 constinit class_record classes[classes_end] = {};
@@ -240,25 +241,28 @@ const nesting* find_nesting(const void* outer, const void* inner) noexcept {
   return nullptr;
 }
 
-/// Whether `to` is taken with `from` held, by however many steps. A search that gets long gives up.
-bool nests(const void* from, const void* to) noexcept {
+/// The first step of a way by which `to` is taken with `from` held; 0: none. A search that gets long gives up.
+std::uint32_t find_way(const void* from, const void* to) noexcept {
   constexpr unsigned visits_max = 256;
   const void* visited[visits_max];
+  std::uint32_t first_step[visits_max];
   unsigned count = 0;
   visited[count++] = from;
   for (unsigned i = 0; i < count; ++i) {
     for (std::uint32_t n = by_outer[bucket_of(visited[i])]; n != 0; n = nestings[n].next_outer) {
       const nesting& step = nestings[n];
       if (step.outer != visited[i] || step.closes_cycle) continue;
-      if (step.inner == to) return true;
+      const std::uint32_t first = i == 0 ? n : first_step[i];
+      if (step.inner == to) return first;
       bool seen = false;
       for (unsigned k = 0; k < count && !seen; ++k) seen = visited[k] == step.inner;
       if (seen) continue;
-      if (count == visits_max) return false;
+      if (count == visits_max) return 0;
+      first_step[count] = first;
       visited[count++] = step.inner;
     }
   }
-  return false;
+  return 0;
 }
 
 void unlink_from(std::uint32_t& head, std::uint32_t which, std::uint32_t nesting::*next) noexcept {
@@ -346,7 +350,7 @@ std::uint64_t identity_hash(const class_identity& i) noexcept {
          static_cast<std::uint64_t>(i.is);
 }
 
-bool same_declaration(const class_identity& a, const class_identity& b) noexcept {
+bool same_place(const class_identity& a, const class_identity& b) noexcept {
   return a.line == b.line && same_text(a.file, b.file) && same_text(a.part, b.part);
 }
 
@@ -438,10 +442,18 @@ class_index find_class(const class_identity& identity) noexcept {
         identities[(place + i) % identities_size].load_acquire();  // [C2] pairs with [C1]
     if (c == 0) return 0;
     const class_identity& there = classes[c].identity;
-    if (there.is == identity.is && there.code == identity.code && same_declaration(there, identity))
+    if (there.is == identity.is && there.code == identity.code && there.unit == identity.unit &&
+        same_place(there, identity))
       return c;
   }
   return 0;
+}
+
+bool may_be_one(class_index a, class_index b) noexcept {
+  const class_identity& one = classes[a].identity;
+  const class_identity& other = classes[b].identity;
+  if (one.file == nullptr || other.file == nullptr || !same_place(one, other)) return false;
+  return one.is == class_identity::kind::stack || one.unit != other.unit;
 }
 
 class_index make_class(const class_identity& identity, const char* name) noexcept {
@@ -463,7 +475,7 @@ class_index make_class(const class_identity& identity, const char* name) noexcep
     classes[c].version = 1;
     if (own.file != nullptr) {
       for (class_index other = 1; other < c; ++other)
-        if (same_declaration(classes[other].identity, own)) ++classes[c].version;
+        if (same_place(classes[other].identity, own)) ++classes[c].version;
     }
     for (std::uint64_t i = identity_hash(own);; ++i) {
       atomic<std::uint32_t>& slot = identities[i % identities_size];
@@ -509,11 +521,14 @@ void add_nesting(class_index index, const void* outer, const void* inner, const 
                  story& found) noexcept {
   const graph_guard guard;
   if (find_nesting(outer, inner) != nullptr) return;
-  const bool closes = nests(inner, outer);
+  const std::uint32_t way = find_way(inner, outer);
+  trace back{};
+  if (way != 0) back.where = nestings[way].where;
+  const trace own = kept(at);
   const std::uint32_t n = new_nesting();
   const std::uint32_t out = bucket_of(outer);
   const std::uint32_t in = bucket_of(inner);
-  nestings[n] = {outer, inner, by_outer[out], by_inner[in], closes};
+  nestings[n] = {outer, inner, by_outer[out], by_inner[in], way != 0, own.where};
   by_outer[out] = by_inner[in] = n;
   for (const void* lock : {outer, inner}) {
     const std::uint64_t key = lock_key(lock);
@@ -523,11 +538,12 @@ void add_nesting(class_index index, const void* outer, const void* inner, const 
       }
     }
   }
-  if (!closes || classes[index].nesting_reported) return;
+  if (way == 0 || classes[index].nesting_reported) return;
   classes[index].nesting_reported = true;
   found.is = story::kind::cycle_in_class;
   found.held = found.wanted = index;
-  found.way[found.steps++] = {index, index, kept(at)};
+  found.outer = outer;
+  found.way[found.steps++] = {index, index, back};
 }
 
 void add_usage(class_index index, std::uint32_t bits, const trace& at, story& found) noexcept {

@@ -10,8 +10,9 @@
 ///   G2. Everything else is guarded by `graph_lock`, which is taken with all signals blocked: a handler
 ///       that wanted it on the thread that has it would wait for itself. Whoever has it allocates
 ///       nothing, calls nothing of the core, and prints nothing.
-///   G3. Two declarations are never one class, which would be a false alarm. One declaration may become
-///       several classes, which finds less.
+///   G3. Two declarations are never one class, which would be a false alarm. One may become several, which
+///       finds less: an inline constructor has a key in each translation unit that has inlined it. Those
+///       classes are in order lock by lock, as one class is: their orders would be that class's own.
 ///   G4. The graph of classes has no cycle: an order that would close one is known, and not in the graph.
 
 #include <cstddef>
@@ -51,12 +52,13 @@ struct class_identity {
   enum class kind : std::uint32_t {
     variable,  ///< one lock, initialised by the compiler: `code` is its address
     named,     ///< of lock_set_class: `code` is the key
-    place,     ///< what is constructed there: `code` is the instruction behind
+    declared,  ///< by one declaration: `code` is its key, `unit` who has compiled it
     stack,     ///< what a template of the C++ library constructs: `code` is a hash of who called it
   };
   kind is;
   std::uint64_t code;
-  const char* file;  ///< of `place` and `stack`
+  const void* unit;  ///< of `declared`
+  const char* file;  ///< of `declared` and `stack`
   int line;
   const char* part;  ///< may be null
 };
@@ -90,7 +92,7 @@ struct story {
   enum class kind {
     none,
     cycle,           ///< steps: from `wanted` to `held`
-    cycle_in_class,  ///< of single locks, by the one step
+    cycle_in_class,  ///< of single locks: with `wanted` held, the step was taken towards `outer`
     state,           ///< one class, in both states
     new_order,       ///< the order that is new joins `safe` and `unsafe`
     new_state,       ///< the state that is new makes an old order wrong
@@ -99,6 +101,7 @@ struct story {
   unsigned line = 0;  ///< 0: hardirq, 1: softirq
   class_index held = 0, wanted = 0, safe = 0, unsafe = 0;
   bool new_is_use = false;  ///< of `state` and `new_state`: it is the interrupt that is new
+  const void* outer = nullptr;
   unsigned steps = 0;
   bool cut = false;
   step way[steps_max];
@@ -146,11 +149,14 @@ void set_class_of(const void* lock, class_index index) noexcept;
 /// Makes it, if another has not. 0: a limit is reached.
 [[nodiscard]] class_index make_class(const class_identity& identity, const char* name) noexcept;
 
+/// Two classes that could be one declaration (G3).
+[[nodiscard]] bool may_be_one(class_index a, class_index b) noexcept;
+
 /// Whether `from`, then `to`, needs no further look. Lock-free.
 [[nodiscard]] bool order_is_known(class_index from, class_index to) noexcept;
 /// Adds it, and says what is wrong with it.
 void add_order(class_index from, class_index to, const trace& at, story& found) noexcept;
-/// Two locks of the one class.
+/// Two locks of the one class, or of two that may be one.
 void add_nesting(class_index index, const void* outer, const void* inner, const trace& at,
                  story& found) noexcept;
 /// Adds the states, and says what is wrong with them.

@@ -168,9 +168,12 @@ void put_all_held(writer& out, const held_locks& held) noexcept {
   }
 }
 
-void put_lock_line(writer& out, const char* indent, class_index index) noexcept {
+/// With its address where one of a class is meant.
+void put_lock_line(writer& out, const char* indent, class_index index,
+                   const void* lock = nullptr) noexcept {
   out << indent << "lock(";
   put_name(out, index);
+  if (lock != nullptr) out << " " << lock;
   out << ");\n";
 }
 
@@ -189,6 +192,13 @@ const held_lock* find_held(const held_locks& held, class_index index) noexcept {
   return nullptr;
 }
 
+const held_lock* find_held(const held_locks& held, const void* lock) noexcept {
+  for (std::uint32_t i = held.depth; i-- > 0;) {
+    if (held.list[i].lock == lock) return &held.list[i];
+  }
+  return nullptr;
+}
+
 struct wanted_lock {
   const void* lock;
   location where;
@@ -201,10 +211,13 @@ void put_cycle(writer& out, const story& s, const held_locks& held,
   out << " is trying to acquire lock:\n";
   put_held(out, {wanted.lock, s.wanted, 0, false, wanted.where});
   out << "\nbut task is already holding lock:\n";
-  if (const held_lock* const h = find_held(held, s.held)) put_held(out, *h);
+  const bool in_class = s.is == story::kind::cycle_in_class;
+  const held_lock* const h = in_class ? find_held(held, s.outer) : find_held(held, s.held);
+  if (h != nullptr) put_held(out, *h);
   out << "\nwhich lock already depends on the new lock.\n";
-  if (s.is == story::kind::cycle_in_class) {
-    out << "\nBoth are of one class, whose locks were taken in the reverse order before.\n";
+  if (in_class) {
+    out << "\nBoth are of one class; with the new one held, the way to the other began at "
+        << s.way[0].at.where << "\n";
   } else {
     out << "\nthe existing dependency chain (in reverse order) is:\n";
     for (unsigned i = s.steps; i-- > 0;) {
@@ -230,10 +243,10 @@ void put_cycle(writer& out, const story& s, const held_locks& held,
     out << "\n\n";
   }
   out << " Possible unsafe locking scenario:\n\n" << two_cpus;
-  put_lock_line(out, on_cpu0, s.held);
-  put_lock_line(out, on_cpu1, before_held);
-  put_lock_line(out, on_cpu1, s.held);
-  put_lock_line(out, on_cpu0, s.wanted);
+  put_lock_line(out, on_cpu0, s.held, s.outer);
+  put_lock_line(out, on_cpu1, before_held, in_class ? wanted.lock : nullptr);
+  put_lock_line(out, on_cpu1, s.held, s.outer);
+  put_lock_line(out, on_cpu0, s.wanted, in_class ? wanted.lock : nullptr);
   out << deadlock;
 }
 

@@ -136,6 +136,7 @@ std::uint32_t usage_of(const context& c, bool attempt) noexcept {
     hash = (hash ^ reinterpret_cast<std::uintptr_t>(frames[i])) * 0x0000'0100'0000'01b3u;
   }
   identity.is = class_identity::kind::stack;
+  identity.unit = nullptr;
   identity.code = hash;
   return identity;
 }
@@ -155,7 +156,11 @@ class_index found_or_made(const class_identity& identity, const char* name) noex
   dl_find_object module;
   if (_dl_find_object(const_cast<void*>(lock), &module) != 0) return 0;
   const class_identity identity{class_identity::kind::variable,
-                                reinterpret_cast<std::uintptr_t>(lock), nullptr, 0, nullptr};
+                                reinterpret_cast<std::uintptr_t>(lock),
+                                nullptr,
+                                nullptr,
+                                0,
+                                nullptr};
   const class_index made = found_or_made(identity, nullptr);
   if (made != 0) set_class_of(lock, made);
   return made;
@@ -182,7 +187,7 @@ void tell_if_any(const story& s, const held_locks& held, const held_lock& lock,
   if (in_graph()) return;
   story s;
   const trace at = trace_of(inner.where, caller);
-  if (outer.index != inner.index) {
+  if (outer.index != inner.index && !may_be_one(outer.index, inner.index)) {
     add_order(outer.index, inner.index, at, s);
   } else {
     add_nesting(outer.index, outer.lock, inner.lock, at, s);
@@ -283,12 +288,17 @@ namespace event {
 
 using namespace validator;
 
-void lock_constructed(const void* lock, location where, const char* part) noexcept {
+void lock_constructed(const void* lock, const void* key, const void* unit, location where,
+                      const char* part) noexcept {
   if (!is_on()) return;
   void* const caller = __builtin_return_address(0);
   if (own_list != nullptr) pop(*own_list, lock);  // one that was here, and ended locked
-  class_identity identity{class_identity::kind::place, reinterpret_cast<std::uintptr_t>(caller),
-                          where.file, where.line, part};
+  class_identity identity{class_identity::kind::declared,
+                          reinterpret_cast<std::uintptr_t>(key),
+                          unit,
+                          where.file,
+                          where.line,
+                          part};
   class_index index = find_class(identity);
   if (index == 0) {
     if (is_of_cxx_library(where.file)) identity = by_callers(identity, caller);
@@ -300,8 +310,12 @@ void lock_constructed(const void* lock, location where, const char* part) noexce
 
 void lock_set_class(const void* lock, const void* key, const char* name) noexcept {
   if (!is_on()) return;
-  const class_identity identity{class_identity::kind::named, reinterpret_cast<std::uintptr_t>(key),
-                                nullptr, 0, nullptr};
+  const class_identity identity{class_identity::kind::named,
+                                reinterpret_cast<std::uintptr_t>(key),
+                                nullptr,
+                                nullptr,
+                                0,
+                                nullptr};
   set_class_of(lock, found_or_made(identity, name));
   if (const char* const limit = take_limit()) {
     tell_limit(limit, __builtin_return_address(0));

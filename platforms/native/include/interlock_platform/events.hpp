@@ -24,8 +24,9 @@ inline void irqs_on() noexcept {}
 /// Is, or would be, about to sleep.
 inline void might_sleep() noexcept {}
 
-/// A lock is made here at run time, declared at `where`; `part` names one inside of a larger
+/// A lock is made at run time, by the declaration `Here` at `where`; `part` names one inside of a larger
 /// primitive, or is null. Not announced of locks that the compiler has initialised.
+template <class Here>
 constexpr void lock_init(const void* /*lock*/, location /*where*/, const char* /*part*/) noexcept {}
 /// Its class is what stands at `key`, with static storage, called `name` (null: as `key` is).
 inline void lock_set_class(const void* /*lock*/, const void* /*key*/,

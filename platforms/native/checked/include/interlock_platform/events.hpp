@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "interlock/annotate.hpp"
 #include "interlock/location.hpp"
 #include "interlock_platform/platform.hpp"
 
@@ -22,12 +21,20 @@ inline void irqs_off() noexcept {}
 INTERLOCK_API void irqs_on() noexcept;
 inline void might_sleep() noexcept {}
 
-/// Inlined in the constructor, which is so too: then the return address of the call is the place of one
-/// declaration. Nothing happens where the compiler initialises the lock.
-INTERLOCK_API void lock_constructed(const void* lock, location where, const char* part) noexcept;
-INTERLOCK_ALWAYS_INLINE constexpr void lock_init(const void* lock, location where,
-                                                 const char* part) noexcept {
-  if (!std::is_constant_evaluated()) lock_constructed(lock, where, part);
+/// Addresses that name a declaration, and who has compiled it. Internal: what the types behind `Here` are called
+/// is a matter of each translation unit, so that two of them may call two declarations the same.
+template <class Here>
+static constinit char declaration_key = 0;
+[[maybe_unused]] static constinit char unit_key = 0;
+
+INTERLOCK_API void lock_constructed(const void* lock, const void* key, const void* unit,
+                                    location where, const char* part) noexcept;
+/// Nothing happens where the compiler initialises the lock.
+template <class Here>
+constexpr void lock_init(const void* lock, location where, const char* part) noexcept {
+  if (!std::is_constant_evaluated()) {
+    lock_constructed(lock, &declaration_key<Here>, &unit_key, where, part);
+  }
 }
 INTERLOCK_API void lock_set_class(const void* lock, const void* key, const char* name) noexcept;
 /// The lock counts as held from here on: who waits for it can be waited for.
