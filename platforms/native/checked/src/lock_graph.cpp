@@ -54,6 +54,9 @@ constinit atomic<std::uint64_t> locks[locks_size] = {};
 constinit nesting nestings[nestings_end] = {};
 constinit std::uint32_t nesting_count = 1;  // 0: none
 constinit std::uint32_t free_nesting = 0;
+/// Hashes of pairs that are known, and of the generation: so that most pairs are looked up without the lock.
+constinit atomic<std::uint64_t> recent_nestings[nesting_buckets] = {};
+constinit atomic<std::uint32_t> nesting_generation{1};  ///< changes when one is forgotten
 constinit std::uint32_t by_outer[nesting_buckets] = {};
 constinit std::uint32_t by_inner[nesting_buckets] = {};
 constinit char strings[strings_size] = {};
@@ -234,6 +237,11 @@ std::uint32_t bucket_of(const void* lock) noexcept {
   return mix(reinterpret_cast<std::uintptr_t>(lock) >> 2) % nesting_buckets;
 }
 
+std::uint64_t nesting_word(const void* outer, const void* inner) noexcept {
+  return mix(reinterpret_cast<std::uintptr_t>(outer) * 3 + reinterpret_cast<std::uintptr_t>(inner) +
+             (std::uint64_t{nesting_generation.load_relaxed()} << 48));
+}
+
 const nesting* find_nesting(const void* outer, const void* inner) noexcept {
   for (std::uint32_t n = by_outer[bucket_of(outer)]; n != 0; n = nestings[n].next_outer) {
     if (nestings[n].outer == outer && nestings[n].inner == inner) return &nestings[n];
@@ -272,6 +280,7 @@ void unlink_from(std::uint32_t& head, std::uint32_t which, std::uint32_t nesting
 }
 
 void forget_nesting(std::uint32_t n) noexcept {
+  nesting_generation.fetch_add_relaxed(1);
   unlink_from(by_outer[bucket_of(nestings[n].outer)], n, &nesting::next_outer);
   unlink_from(by_inner[bucket_of(nestings[n].inner)], n, &nesting::next_inner);
   nestings[n].next_outer = free_nesting;
@@ -301,6 +310,7 @@ std::uint32_t new_nesting() noexcept {
   }
   if (nesting_count < nestings_end) return nesting_count++;
   // Full: all are learned anew. Orders of single locks are many, and less is found at worst.
+  nesting_generation.fetch_add_relaxed(1);
   std::memset(by_outer, 0, sizeof by_outer);
   std::memset(by_inner, 0, sizeof by_inner);
   free_nesting = 0;
@@ -517,10 +527,19 @@ void add_order(class_index from, class_index to, const trace& at, story& found) 
   check_new_order(from, to, own, found);
 }
 
+bool nesting_is_known(const void* outer, const void* inner) noexcept {
+  const std::uint64_t word = nesting_word(outer, inner);
+  return recent_nestings[word % nesting_buckets].load_relaxed() == word;
+}
+
 void add_nesting(class_index index, const void* outer, const void* inner, const trace& at,
                  story& found) noexcept {
   const graph_guard guard;
-  if (find_nesting(outer, inner) != nullptr) return;
+  const std::uint64_t word = nesting_word(outer, inner);
+  if (find_nesting(outer, inner) != nullptr) {
+    recent_nestings[word % nesting_buckets].store_relaxed(word);
+    return;
+  }
   const std::uint32_t way = find_way(inner, outer);
   trace back{};
   if (way != 0) back.where = nestings[way].where;

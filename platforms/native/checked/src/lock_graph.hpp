@@ -156,6 +156,8 @@ void set_class_of(const void* lock, class_index index) noexcept;
 [[nodiscard]] bool order_is_known(class_index from, class_index to) noexcept;
 /// Adds it, and says what is wrong with it.
 void add_order(class_index from, class_index to, const trace& at, story& found) noexcept;
+/// As order_is_known, of two locks. May say no of one that is.
+[[nodiscard]] bool nesting_is_known(const void* outer, const void* inner) noexcept;
 /// Two locks of the one class, or of two that may be one.
 void add_nesting(class_index index, const void* outer, const void* inner, const trace& at,
                  story& found) noexcept;

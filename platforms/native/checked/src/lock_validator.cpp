@@ -182,15 +182,22 @@ void tell_if_any(const story& s, const held_locks& held, const held_lock& lock,
   tell_if_any(s, held, lock, caller);
 }
 
+/// A lock that is held already is the core's to report.
+bool is_known(const held_lock& outer, const held_lock& inner) noexcept {
+  if (outer.lock == inner.lock) return true;
+  return outer.index == inner.index ? nesting_is_known(outer.lock, inner.lock)
+                                    : order_is_known(outer.index, inner.index);
+}
+
 [[gnu::noinline]] void learn_order(const held_lock& outer, const held_lock& inner,
                                    const held_locks& held, void* caller) noexcept {
   if (in_graph()) return;
   story s;
-  const trace at = trace_of(inner.where, caller);
   if (outer.index != inner.index && !may_be_one(outer.index, inner.index)) {
-    add_order(outer.index, inner.index, at, s);
+    add_order(outer.index, inner.index, trace_of(inner.where, caller), s);
   } else {
-    add_nesting(outer.index, outer.lock, inner.lock, at, s);
+    // Learned for each pair of locks, so it goes without a stack.
+    add_nesting(outer.index, outer.lock, inner.lock, {inner.where, 0, {}}, s);
   }
   tell_if_any(s, held, inner, caller);
 }
@@ -208,11 +215,8 @@ void check_order(const held_lock& inner, const held_locks& held, void* caller) n
     const held_lock& outer = held.list[i];
     if (outer.index == 0) continue;
     if (outer.context != inner.context) break;  // V1
-    if (outer.index == inner.index) {
-      if (outer.lock != inner.lock) learn_order(outer, inner, held, caller);
-    } else if (!order_is_known(outer.index, inner.index)) {
+    if (!is_known(outer, inner)) [[unlikely]]
       learn_order(outer, inner, held, caller);
-    }
     if (!outer.attempt) break;  // it stands behind those below it already
   }
 }
