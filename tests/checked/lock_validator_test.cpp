@@ -50,6 +50,24 @@ void nest_irqsave(spinlock& outer, spinlock& inner) {
   guard i{irqsave, inner};
 }
 
+/// With the free lock.
+template <class F>
+void try_it(spinlock& lock, F function) {
+  if (!lock.try_lock(no_mask)) {
+    ADD_FAILURE() << "the lock is not free";
+    return;
+  }
+  function();
+  lock.unlock(no_mask);
+}
+/// All at once.
+template <class Object>
+void hold_all(Object* objects, std::size_t count) {
+  if (count == 0) return;
+  guard g{no_mask, objects->lock};
+  hold_all(objects + 1, count - 1);
+}
+
 /// Holds `lock` from before `taken` until `done`, for which it polls: it must not sleep.
 void hold_until(spinlock& lock, completion& taken, completion& done) {
   lock.lock(no_mask);
@@ -187,8 +205,7 @@ TEST_F(lock_validator_test, an_attempt_waits_for_nobody) {
   nest(a, b);
   {
     guard g{no_mask, b};
-    ASSERT_TRUE(a.try_lock(no_mask));
-    a.unlock(no_mask);
+    try_it(a, [] {});
   }
   expect_none();
 }
@@ -197,9 +214,7 @@ TEST_F(lock_validator_test, but_it_holds) {
   spinlock a;
   spinlock b;
   nest(a, b);
-  ASSERT_TRUE(b.try_lock(no_mask));
-  take(a);
-  b.unlock(no_mask);
+  try_it(b, [&] { take(a); });
   expect_one(report_kind::lock_order, circular);
 }
 
@@ -741,8 +756,7 @@ TEST_F(lock_validator_test, threads_give_their_lists_back) {
 TEST_F(lock_validator_test, more_held_than_it_can_list) {
   struct test;
   std::vector<account<test>> accounts(60);
-  for (account<test>& a : accounts) a.lock.lock(no_mask);
-  for (account<test>& a : accounts) a.lock.unlock(no_mask);
+  hold_all(accounts.data(), accounts.size());
   expect_none();
   spinlock a;
   spinlock b;
