@@ -219,6 +219,19 @@ TEST_F(lock_validator_test, but_it_holds) {
   expect_one(report_kind::lock_order, circular);
 }
 
+TEST_F(lock_validator_test, what_was_held_before_an_attempt_is_before_what_follows) {
+  spinlock a;
+  spinlock b;
+  spinlock c;
+  {
+    guard g{no_mask, a};
+    try_it(b, [&] { take(c); });
+  }
+  expect_none();
+  nest(c, a);
+  expect_one(report_kind::lock_order, circular);
+}
+
 TEST_F(lock_validator_test, an_attempt_that_fails_holds_nothing) {
   spinlock a;
   spinlock b;
@@ -476,6 +489,26 @@ TEST_F(lock_validator_test, orders_of_objects_end_with_them) {
     nest(made[i % 2]->lock, made[1 - i % 2]->lock);
   }
   expect_none();
+}
+
+TEST_F(lock_validator_test, and_are_learned_anew_of_those_that_follow) {
+  struct test;
+  alignas(account<test>) unsigned char memory[2][sizeof(account<test>)];
+  account<test>* a = nullptr;
+  account<test>* b = nullptr;
+  const auto make = [&] {
+    account<test>* made[2];
+    for (int k = 0; k < 2; ++k) made[k] = new (memory[k]) account<test>;
+    a = made[0];
+    b = made[1];
+  };
+  make();
+  for (int i = 0; i < 3; ++i) nest(a->lock, b->lock);
+  make();
+  nest(b->lock, a->lock);
+  expect_none();
+  nest(a->lock, b->lock);
+  expect_one(report_kind::lock_order, circular);
 }
 
 // --- V2: interrupts ---
