@@ -15,7 +15,7 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 struct completion {
   /// Nothing is complete. The class of its lock is its declaration, see lock_class.hpp.
   template <class Here = decltype([] {})>
-  constexpr completion(location where = location::current()) noexcept
+  INTERLOCK_ALWAYS_INLINE constexpr completion(location where = location::current()) noexcept
       : wq_{declaration<Here>{}, where, "wait"} {}
   completion(const completion&) = delete;
   completion& operator=(const completion&) = delete;

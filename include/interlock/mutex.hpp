@@ -30,7 +30,7 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 struct INTERLOCK_CAPABILITY("mutex") mutex {
   /// Unlocked. Its class is its declaration, see lock_class.hpp.
   template <class Here = decltype([] {})>
-  constexpr mutex(location where = location::current()) noexcept
+  INTERLOCK_ALWAYS_INLINE constexpr mutex(location where = location::current()) noexcept
       : wait_lock_{declaration<Here>{}, where, "wait_lock"}, waiters_{&waiters_, &waiters_} {
     platform::event::lock_init<Here>(this, where, nullptr);
   }

@@ -25,11 +25,12 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 struct INTERLOCK_CAPABILITY("spinlock") spinlock {
   /// Unlocked. Its class is its declaration, see lock_class.hpp.
   template <class Here = decltype([] {})>
-  constexpr spinlock(location where = location::current()) noexcept
+  INTERLOCK_ALWAYS_INLINE constexpr spinlock(location where = location::current()) noexcept
       : spinlock{declaration<Here>{}, where, nullptr} {}
   /// As `part` of a larger primitive, declared by `Here`.
   template <class Here>
-  constexpr spinlock(declaration<Here>, location where, const char* part) noexcept {
+  INTERLOCK_ALWAYS_INLINE constexpr spinlock(declaration<Here>, location where,
+                                             const char* part) noexcept {
     platform::event::lock_init<Here>(this, where, part);
   }
   spinlock(const spinlock&) = delete;

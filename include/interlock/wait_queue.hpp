@@ -20,11 +20,12 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 struct wait_queue {
   /// Nobody waits. The class of its lock is its declaration, see lock_class.hpp.
   template <class Here = decltype([] {})>
-  constexpr wait_queue(location where = location::current()) noexcept
+  INTERLOCK_ALWAYS_INLINE constexpr wait_queue(location where = location::current()) noexcept
       : wait_queue{declaration<Here>{}, where, "lock"} {}
   /// As `part` of a larger primitive, declared by `Here`.
   template <class Here>
-  constexpr wait_queue(declaration<Here> here, location where, const char* part) noexcept
+  INTERLOCK_ALWAYS_INLINE constexpr wait_queue(declaration<Here> here, location where,
+                                               const char* part) noexcept
       : lock{here, where, part}, sleepers{&sleepers, &sleepers} {}
   wait_queue(const wait_queue&) = delete;
   wait_queue& operator=(const wait_queue&) = delete;

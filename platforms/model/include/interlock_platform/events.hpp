@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "interlock/annotate.hpp"
 #include "interlock/location.hpp"
 #include "interlock_platform/machine.h"
 #include "interlock_platform/platform.hpp"
@@ -31,7 +32,8 @@ inline void irqs_on() noexcept { announce(interlock_machine_irqs_on); }
 inline void might_sleep() noexcept { announce(interlock_machine_might_sleep); }
 /// The machine knows no classes: a lock is itself, and ends where its memory is written anew, which is seen.
 template <class Here>
-constexpr void lock_init(const void* /*lock*/, location /*where*/, const char* /*part*/) noexcept {}
+INTERLOCK_ALWAYS_INLINE constexpr void lock_init(const void* /*lock*/, location /*where*/,
+                                                 const char* /*part*/) noexcept {}
 inline void lock_set_class(const void* /*lock*/, const void* /*key*/,
                            const char* /*name*/) noexcept {}
 inline void lock_acquire(const void* lock, std::uint32_t mode, bool try_,

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "interlock/annotate.hpp"
 #include "interlock/location.hpp"
 #include "interlock_platform/platform.hpp"
 
@@ -27,7 +28,8 @@ inline void might_sleep() noexcept {}
 /// A lock is made at run time, by the declaration `Here` at `where`; `part` names one inside of a larger
 /// primitive, or is null. Not announced of locks that the compiler has initialised.
 template <class Here>
-constexpr void lock_init(const void* /*lock*/, location /*where*/, const char* /*part*/) noexcept {}
+INTERLOCK_ALWAYS_INLINE constexpr void lock_init(const void* /*lock*/, location /*where*/,
+                                                 const char* /*part*/) noexcept {}
 /// Its class is what stands at `key`, with static storage, called `name` (null: as `key` is).
 inline void lock_set_class(const void* /*lock*/, const void* /*key*/,
                            const char* /*name*/) noexcept {}

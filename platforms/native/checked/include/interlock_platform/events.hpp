@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "interlock/annotate.hpp"
 #include "interlock/location.hpp"
 #include "interlock_platform/platform.hpp"
 
@@ -22,7 +23,8 @@ INTERLOCK_API void irqs_on() noexcept;
 inline void might_sleep() noexcept {}
 
 /// Addresses that name a declaration, and who has compiled it. Internal: what the types behind `Here` are called
-/// is a matter of each translation unit, so that two of them may call two declarations the same.
+/// is a matter of each translation unit, so that two of them may call two declarations the same. For that reason
+/// whatever comes between a declaration and lock_constructed is inlined always.
 template <class Here>
 static constinit char declaration_key = 0;
 [[maybe_unused]] static constinit char unit_key = 0;
@@ -31,7 +33,8 @@ INTERLOCK_API void lock_constructed(const void* lock, const void* key, const voi
                                     location where, const char* part) noexcept;
 /// Nothing happens where the compiler initialises the lock.
 template <class Here>
-constexpr void lock_init(const void* lock, location where, const char* part) noexcept {
+INTERLOCK_ALWAYS_INLINE constexpr void lock_init(const void* lock, location where,
+                                                 const char* part) noexcept {
   if (!std::is_constant_evaluated()) {
     lock_constructed(lock, &declaration_key<Here>, &unit_key, where, part);
   }
