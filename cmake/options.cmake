@@ -24,6 +24,8 @@ endif()
 set(INTERLOCK_MODEL ${interlock_model_default} CACHE STRING "Build the model platform beside the native one: ON, OFF, or AUTO if it can be")
 set_property(CACHE INTERLOCK_MODEL PROPERTY STRINGS AUTO ON OFF)
 
+option(INTERLOCK_CHECKED "Build interlock::checked, the native platform with the lock validator, beside it" ${PROJECT_IS_TOP_LEVEL})
+
 set(INTERLOCK_SANITIZE "" CACHE STRING "A value for -fsanitize=, as 'address,undefined' or 'thread'")
 
 set(interlock_has_model OFF)

@@ -34,5 +34,9 @@
 /// The function's own body is not analysed; say why beside each use.
 #define INTERLOCK_NO_THREAD_SAFETY_ANALYSIS INTERLOCK_THREAD_ATTRIBUTE(no_thread_safety_analysis)
 
+/// Without optimisation too. For templates over a type that has no name: compilers call those of several translation
+/// units the same, and the linker would keep one function for all.
+#define INTERLOCK_ALWAYS_INLINE [[gnu::always_inline]]
+
 /// Exported from the shared library.
 #define INTERLOCK_API [[gnu::visibility("default")]]

@@ -13,7 +13,10 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct completion {
-  constexpr completion() noexcept = default;
+  /// Nothing is complete. The class of its lock is its declaration, see lock_class.hpp.
+  template <class Here = decltype([] {})>
+  INTERLOCK_ALWAYS_INLINE constexpr completion(location where = location::current()) noexcept
+      : wq_{declaration<Here>{}, where, "wait"} {}
   completion(const completion&) = delete;
   completion& operator=(const completion&) = delete;
 

@@ -32,6 +32,7 @@
 
 // locking
 #include "interlock/guard.hpp"
+#include "interlock/lock_class.hpp"
 #include "interlock/lock_mode.hpp"
 #include "interlock/mutex.hpp"
 #include "interlock/spinlock.hpp"

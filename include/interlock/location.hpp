@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// Where in the source a context was entered; a default argument of the functions that enter one.
+/// Where in the source a context was entered; a default argument of the functions that enter one. And
+/// which declaration has made an object.
 /// Context: any.
 /// (`std::source_location` is missing from clang 14 with libstdc++ 12.)
 
@@ -16,5 +17,10 @@ struct location {
     return {file, line};
   }
 };
+
+/// Names a declaration at compile time: each use of a constructor whose parameter `Which` has the default
+/// `decltype([] {})` has a type of its own there. A primitive hands on to what it is made of.
+template <class Which>
+struct declaration {};
 
 }  // namespace interlock

@@ -28,7 +28,12 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct INTERLOCK_CAPABILITY("mutex") mutex {
-  constexpr mutex() noexcept : waiters_{&waiters_, &waiters_} {}
+  /// Unlocked. Its class is its declaration, see lock_class.hpp.
+  template <class Here = decltype([] {})>
+  INTERLOCK_ALWAYS_INLINE constexpr mutex(location where = location::current()) noexcept
+      : wait_lock_{declaration<Here>{}, where, "wait_lock"}, waiters_{&waiters_, &waiters_} {
+    platform::event::lock_init<Here>(this, where, nullptr);
+  }
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
 
@@ -47,7 +52,8 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
                                                   location where = location::current()) noexcept
       INTERLOCK_TRY_ACQUIRE(true);
   /// Context: task (an interrupt has no task to own it; reported). Never sleeps.
-  [[nodiscard]] INTERLOCK_API bool try_lock() noexcept INTERLOCK_TRY_ACQUIRE(true);
+  [[nodiscard]] INTERLOCK_API bool try_lock(location where = location::current()) noexcept
+      INTERLOCK_TRY_ACQUIRE(true);
   /// Context: the owning task. Never sleeps.
   INTERLOCK_API void unlock() noexcept INTERLOCK_RELEASE();
 

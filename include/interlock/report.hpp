@@ -32,6 +32,9 @@ enum class report_kind {
   context_imbalance,   ///< a preempt, bh, irq or RCU section was left more often than entered
   spinlock_misuse,     ///< recursion, unlock by another, unlock of a free lock
   mutex_misuse,        ///< recursion, unlock by another task, wrong context
+  lock_order,          ///< lock validator: locks are taken in orders that can deadlock
+  lock_irq_state,      ///< lock validator: an interrupt can wait for a lock that it halted
+  lock_validator_off,  ///< advice: the lock validator has come to a limit, and looks no further
   rcu_misuse,          ///< see rcupdate.hpp
   rcu_stall,           ///< advice: a reader holds up a grace period
   hung_task,           ///< advice: an unbounded wait takes too long
@@ -44,7 +47,7 @@ enum class report_kind {
 /// Context: any.
 [[nodiscard]] constexpr bool report_is_advice(report_kind kind) noexcept {
   return kind == report_kind::rcu_stall || kind == report_kind::hung_task ||
-         kind == report_kind::fence_overdue;
+         kind == report_kind::fence_overdue || kind == report_kind::lock_validator_off;
 }
 
 /// What a handler sees. Lifetime: the call.

@@ -23,7 +23,16 @@
 namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct INTERLOCK_CAPABILITY("spinlock") spinlock {
-  constexpr spinlock() noexcept = default;
+  /// Unlocked. Its class is its declaration, see lock_class.hpp.
+  template <class Here = decltype([] {})>
+  INTERLOCK_ALWAYS_INLINE constexpr spinlock(location where = location::current()) noexcept
+      : spinlock{declaration<Here>{}, where, nullptr} {}
+  /// As `part` of a larger primitive, declared by `Here`.
+  template <class Here>
+  INTERLOCK_ALWAYS_INLINE constexpr spinlock(declaration<Here>, location where,
+                                             const char* part) noexcept {
+    platform::event::lock_init<Here>(this, where, part);
+  }
   spinlock(const spinlock&) = delete;
   spinlock& operator=(const spinlock&) = delete;
 
@@ -63,8 +72,8 @@ struct INTERLOCK_CAPABILITY("spinlock") spinlock {
   static constexpr std::uint32_t contended_bit = 1u << 1;
   static constexpr unsigned id_shift = 2;
 
-  void acquire(std::uint32_t mode) noexcept;
-  bool try_acquire(std::uint32_t mode) noexcept;
+  void acquire(std::uint32_t mode, location where) noexcept;
+  bool try_acquire(std::uint32_t mode, location where) noexcept;
   void release() noexcept;
   bool acquire_spinning(std::uint32_t own) noexcept;
   void acquire_parking(std::uint32_t own) noexcept;
@@ -85,10 +94,10 @@ inline std::uint32_t spinlock::own_word() noexcept {
   return (id << id_shift) | locked_bit;
 }
 
-/// `mode` is of platform::event::mode, and nothing but announced.
-inline bool spinlock::try_acquire(std::uint32_t mode) noexcept {
+/// `mode`, of platform::event::mode, and `where` are nothing but announced.
+inline bool spinlock::try_acquire(std::uint32_t mode, location where) noexcept {
   std::uint32_t expected = 0;
-  platform::event::lock_acquire(this, mode, true);
+  platform::event::lock_acquire(this, mode, true, where);
   if (!word_.compare_exchange_acquire(expected, own_word())) {  // [S1]
     platform::event::lock_abandoned(this);
     return false;
@@ -97,9 +106,9 @@ inline bool spinlock::try_acquire(std::uint32_t mode) noexcept {
   return true;
 }
 
-inline void spinlock::acquire(std::uint32_t mode) noexcept {
+inline void spinlock::acquire(std::uint32_t mode, location where) noexcept {
   std::uint32_t expected = 0;
-  platform::event::lock_acquire(this, mode, false);
+  platform::event::lock_acquire(this, mode, false, where);
   if (!word_.compare_exchange_acquire(expected, own_word())) [[unlikely]] {  // [S1] pairs with [S2]
     acquire_slow();
   }
@@ -115,25 +124,25 @@ inline void spinlock::release() noexcept {
 
 inline void spinlock::lock(no_mask_t, location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   preempt_disable(where);
-  acquire(platform::event::mode::plain);
+  acquire(platform::event::mode::plain, where);
 }
 inline void spinlock::lock(mask_bh_t, location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   local_bh_disable(where);
   preempt_disable(where);
-  acquire(platform::event::mode::bh);
+  acquire(platform::event::mode::bh, where);
 }
 inline irq_flags spinlock::lock(irqsave_t,
                                 location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   const irq_flags flags = local_irq_save(where);
   preempt_disable(where);
-  acquire(platform::event::mode::irqsave);
+  acquire(platform::event::mode::irqsave, where);
   return flags;
 }
 
 inline bool spinlock::try_lock(no_mask_t,
                                location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   preempt_disable(where);
-  if (try_acquire(platform::event::mode::plain)) return true;
+  if (try_acquire(platform::event::mode::plain, where)) return true;
   preempt_enable();
   return false;
 }
@@ -141,7 +150,7 @@ inline bool spinlock::try_lock(mask_bh_t,
                                location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   local_bh_disable(where);
   preempt_disable(where);
-  if (try_acquire(platform::event::mode::bh)) return true;
+  if (try_acquire(platform::event::mode::bh, where)) return true;
   preempt_enable();
   local_bh_enable();
   return false;
@@ -150,7 +159,7 @@ inline bool spinlock::try_lock(irqsave_t, irq_flags& flags,
                                location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   flags = local_irq_save(where);
   preempt_disable(where);
-  if (try_acquire(platform::event::mode::irqsave)) return true;
+  if (try_acquire(platform::event::mode::irqsave, where)) return true;
   preempt_enable();
   local_irq_restore(flags);
   return false;

@@ -18,7 +18,15 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 /// C layout. Lifetime: may be destroyed once every wait has returned and every wake that was begun
 /// has returned.
 struct wait_queue {
-  constexpr wait_queue() noexcept : sleepers{&sleepers, &sleepers} {}
+  /// Nobody waits. The class of its lock is its declaration, see lock_class.hpp.
+  template <class Here = decltype([] {})>
+  INTERLOCK_ALWAYS_INLINE constexpr wait_queue(location where = location::current()) noexcept
+      : wait_queue{declaration<Here>{}, where, "lock"} {}
+  /// As `part` of a larger primitive, declared by `Here`.
+  template <class Here>
+  INTERLOCK_ALWAYS_INLINE constexpr wait_queue(declaration<Here> here, location where,
+                                               const char* part) noexcept
+      : lock{here, where, part}, sleepers{&sleepers, &sleepers} {}
   wait_queue(const wait_queue&) = delete;
   wait_queue& operator=(const wait_queue&) = delete;
 

@@ -186,6 +186,7 @@ dma_fence::dma_fence(const dma_fence_ops& table, std::uint64_t context_, std::ui
   if (table.wait == nullptr && table.release == nullptr) {
     flags.store_relaxed(flags.load_relaxed() | flag::detach_ops);
   }
+  platform::event::lock_set_class(&lock, &table, nullptr);  // a class for each kind of fence
   platform::event::fence_init(this, context_, seqno_);
 }
 

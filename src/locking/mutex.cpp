@@ -180,7 +180,7 @@ result<void> mutex::acquire_slow(task_state state, deadline until,
 
 result<void> mutex::acquire(task_state state, deadline until, location where) noexcept {
   might_sleep(where);
-  platform::event::lock_acquire(this, platform::event::mode::sleeping, false);
+  platform::event::lock_acquire(this, platform::event::mode::sleeping, false, where);
   std::uint32_t expected = 0;
   if (!word_.compare_exchange_acquire(expected, own_id() << id_shift)) {  // [M1] pairs with [M2]
     if (const result<void> end = acquire_slow(state, until, where); !end) {
@@ -210,12 +210,12 @@ bool mutex::try_lock_until(deadline until,
   return acquire(task_uninterruptible, until, where).has_value();
 }
 
-bool mutex::try_lock() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+bool mutex::try_lock(location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   if (!in_task()) [[unlikely]] {
     detail::locks_warning(report_kind::mutex_misuse, "in_interrupt()", "mutex::try_lock");
     return false;
   }
-  platform::event::lock_acquire(this, platform::event::mode::sleeping, true);
+  platform::event::lock_acquire(this, platform::event::mode::sleeping, true, where);
   std::uint32_t expected = 0;
   if (!word_.compare_exchange_acquire(expected, own_id() << id_shift)) {  // [M1] pairs with [M2]
     platform::event::lock_abandoned(this);

@@ -22,6 +22,7 @@
 
 #include "interlock/detail/context_hooks.hpp"
 #include "interlock/options.hpp"
+#include "interlock_platform/events.hpp"
 #include "interlock_platform/lifecycle.hpp"
 #include "interlock_platform/park.hpp"
 #include "interlock_platform/stack_trace.hpp"
@@ -163,7 +164,17 @@ void fork_child() noexcept {
 constinit platform::lifecycle_hook hook{.order = platform::hook_order::report,
                                         .fork_child = fork_child};
 
+/// What a platform that judges has found.
+void submit_finding(const platform::event::finding& found) noexcept {
+  using rule = platform::event::finding::rule;
+  report_kind kind = report_kind::lock_order;
+  if (found.breach == rule::irq_state) kind = report_kind::lock_irq_state;
+  if (found.breach == rule::limit) kind = report_kind::lock_validator_off;
+  submit({kind, found.text, found.size, found.frames, found.frame_count, false});
+}
+
 [[gnu::constructor]] void install_hooks() noexcept {
+  platform::event::set_finding_hook(submit_finding);
   platform::add_lifecycle_hook(hook);
   detail::set_fault_hook(detail::report_context_fault);
 }

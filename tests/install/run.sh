@@ -147,6 +147,26 @@ case $1 in
     fi
     ;;
 
+  checked)
+    build_consumer "$here/checked" checked -DCMAKE_PREFIX_PATH="$prefix"
+    use_pkg_config
+    fresh "$work/checked_pkg_config"
+    # shellcheck disable=SC2046 # words on purpose
+    "$CXX" -std=c++20 -Wall -Wextra -Werror -o "$work/checked_pkg_config/consumer" "$here/checked/consumer.cpp" \
+      $(pkg-config --cflags --libs interlock-checked)
+    said=$(LD_LIBRARY_PATH=$prefix/$LIBDIR "$work/checked_pkg_config/consumer") || fail "by pkg-config: status $?"
+    [ "$said" = "$VERSION" ] || fail "by pkg-config: the consumer said '$said', not '$VERSION'"
+    needed=$(readelf -dW "$prefix/$LIBDIR/libinterlock_checked.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^ld-linux' | tr '\n' ' ')
+    [ "$needed" = 'libc.so.6 ' ] || fail "the checked library needs more than libc: $needed"
+    # Objects of one do not link to the other's library, either way round.
+    if "$CXX" -std=c++20 -I"$prefix/include/interlock-checked" -I"$prefix/include" -o "$work/checked_pkg_config/mixed" \
+      "$here/checked/consumer.cpp" "$library" 2>"$work/log"; then fail 'checked objects link to the plain library'; fi
+    grep -q 'undefined reference to.*interlock_platform_native_checked' "$work/log" || fail "$(cat "$work/log")"
+    if "$CXX" -std=c++20 -I"$prefix/include" -o "$work/checked_pkg_config/mixed" "$here/checked/consumer.cpp" \
+      "$prefix/$LIBDIR/libinterlock_checked.so" 2>"$work/log"; then fail 'plain objects link to the checked library'; fi
+    grep -q 'undefined reference to.*interlock_platform_native' "$work/log" || fail "$(cat "$work/log")"
+    ;;
+
   model_option)
     # The model platform is a demand with ON, a wish with AUTO. Boost is taken for absent.
     for choice in ON AUTO; do
@@ -181,6 +201,7 @@ case $1 in
   subproject)
     build_consumer "$here/subproject" subproject -DINTERLOCK_SOURCE="$SOURCE"
     [ ! -e "$work/subproject/interlock/src/libinterlock_model.a" ] || fail 'a subproject builds the model unasked'
+    grep -q '^INTERLOCK_CHECKED:BOOL=OFF$' "$work/subproject/CMakeCache.txt" || fail 'a subproject makes interlock::checked unasked'
     # The other choice is the parent's to make too; that it configures is enough here.
     fresh "$work/subproject_shared"
     "$CMAKE" -S "$here/subproject" -B "$work/subproject_shared" -G Ninja -DCMAKE_C_COMPILER="$CC" \

@@ -147,7 +147,12 @@ const char* base_name(const char* path) noexcept {
 bool describe_by_debug_information(void* address, char* buffer, std::size_t size) noexcept {
   if (!open_session() || !refresh()) return false;
   const auto inside = reinterpret_cast<Dwarf_Addr>(address) - 1;
-  Dwfl_Module* const module = libdw.addrmodule(session, inside);
+  Dwfl_Module* module = libdw.addrmodule(session, inside);
+  if (dl_find_object object;
+      module == nullptr && _dl_find_object(reinterpret_cast<void*>(inside), &object) == 0) {
+    // Variables without a value in the file: libdw knows what is mapped of that.
+    module = libdw.addrmodule(session, reinterpret_cast<Dwarf_Addr>(object.dlfo_map_start));
+  }
   if (module == nullptr) return false;
   GElf_Off offset = 0;
   GElf_Sym symbol;

@@ -4,8 +4,11 @@
 /// What the core announces to its platform: here, to the machine, which judges by these events and
 /// by nothing else of the core. When each is announced stands in platforms/README.md.
 
+#include <cstddef>
 #include <cstdint>
 
+#include "interlock/annotate.hpp"
+#include "interlock/location.hpp"
 #include "interlock_platform/machine.h"
 #include "interlock_platform/platform.hpp"
 
@@ -27,7 +30,14 @@ inline void announce(interlock_machine_event event, const void* object, std::uin
 inline void irqs_off() noexcept { announce(interlock_machine_irqs_off); }
 inline void irqs_on() noexcept { announce(interlock_machine_irqs_on); }
 inline void might_sleep() noexcept { announce(interlock_machine_might_sleep); }
-inline void lock_acquire(const void* lock, std::uint32_t mode, bool try_) noexcept {
+/// The machine knows no classes: a lock is itself, and ends where its memory is written anew, which is seen.
+template <class Here>
+INTERLOCK_ALWAYS_INLINE constexpr void lock_init(const void* /*lock*/, location /*where*/,
+                                                 const char* /*part*/) noexcept {}
+inline void lock_set_class(const void* /*lock*/, const void* /*key*/,
+                           const char* /*name*/) noexcept {}
+inline void lock_acquire(const void* lock, std::uint32_t mode, bool try_,
+                         location /*where*/) noexcept {
   announce(interlock_machine_lock_acquire, lock, mode << 1 | (try_ ? 1u : 0u));
 }
 inline void lock_acquired(const void* lock) noexcept {
@@ -86,5 +96,16 @@ inline void fence_destroy(const void* fence) noexcept {
 }
 inline void signalling_begin() noexcept { announce(interlock_machine_signalling_begin); }
 inline void signalling_end() noexcept { announce(interlock_machine_signalling_end); }
+
+/// The machine reports by itself.
+struct finding {
+  enum class rule : std::uint32_t { order, irq_state, limit };
+  rule breach;
+  const char* text;
+  std::size_t size;
+  void* const* frames;
+  std::size_t frame_count;
+};
+inline void set_finding_hook(void (* /*hook*/)(const finding&) noexcept) noexcept {}
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM::platform::event
