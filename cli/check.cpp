@@ -114,8 +114,10 @@ void add_check_options(CLI::App& verb, check_options& options) {
   verb.add_option("--filter", options.filter,
                   "Only the GoogleTest tests that match, as --gtest_filter")
       ->type_name("PATTERN");
-  verb.add_option("-j,--jobs", options.jobs,
-                  "Processes at once [all CPUs]; 1: the binary as a whole, once")
+  verb.add_option(
+          "-j,--jobs", options.jobs,
+          "Processes at once [all CPUs]; those that are idle help; 1: the binary as a whole, "
+          "once")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   verb.add_option("--time", options.time, "For each exploration: 10s, 500ms, 2m; 0: no limit [10s]")

@@ -32,7 +32,11 @@ using std::chrono::milliseconds;
 
 /// A test that has run so long is helped by processes that have nothing else to do.
 constexpr milliseconds help_after{1000};
+/// And one that searches exhaustively is given them, to divide the search among them, if it has run so long.
+constexpr milliseconds divide_after{100};
 constexpr milliseconds frame_time{200};
+/// A search may begin, and then be divided, or end, and have no use for processes any more, at any time.
+constexpr milliseconds look_time{200};
 
 // --- what one process is told, and what it leaves ---
 
@@ -55,8 +59,8 @@ class shared_file {
   shared_file(const shared_file&) = delete;
   shared_file& operator=(const shared_file&) = delete;
   [[nodiscard]] bool good() const noexcept { return memory_ != nullptr; }
-  const shared_exploration& operator[](std::size_t i) const noexcept {
-    return static_cast<const shared_exploration*>(memory_)[i];
+  shared_exploration& operator[](std::size_t i) const noexcept {
+    return static_cast<shared_exploration*>(memory_)[i];
   }
 
  private:
@@ -134,6 +138,7 @@ struct unit {
   };
   std::vector<process> processes;
   steady::time_point help_at;
+  steady::time_point divide_at;
   milliseconds help_again = help_after;
   std::vector<exploration_result> results;
   std::vector<bad_end> bad;
@@ -264,17 +269,24 @@ class scheduler {
     u.processes.push_back({ids_.size()});
     ids_.push_back({index, number});
     u.at = unit::phase::runs;
-    if (number == 0) u.help_at = steady::now() + u.help_again;
+    if (number == 0) {
+      u.help_at = steady::now() + u.help_again;
+      u.divide_at = steady::now() + divide_after;
+    }
     return 0;
   }
 
   maybe_failure start_some() {
-    while (processes_.count() < most_) {
+    while (in_use() < most_) {
       std::size_t index = next_started_;
       unsigned number = 0;
       if (index == units_.size()) {
         index = wants_help();
         if (index == units_.size()) return {};
+        if (shared_exploration* const search = divided(units_[index])) {
+          search->granted.fetch_add(1);
+          continue;
+        }
         number = static_cast<unsigned>(units_[index].processes.size());
       }
       const int code = start(index, number);
@@ -288,14 +300,35 @@ class scheduler {
     return {};
   }
 
+  /// Null, or the exhaustive search that the test is at: processes that are granted to it, it starts itself.
+  static shared_exploration* divided(const unit& u) {
+    if (u.at != unit::phase::runs || u.page == nullptr) return nullptr;
+    shared_exploration* const here = present(u);
+    return here != nullptr && here->divides.load() != 0 ? here : nullptr;
+  }
+
+  [[nodiscard]] static std::size_t granted(const unit& u) {
+    const shared_exploration* const search = divided(u);
+    return search != nullptr ? search->granted.load() : 0;
+  }
+
+  /// Processes, with those that have been granted.
+  [[nodiscard]] std::size_t in_use() const {
+    std::size_t count = processes_.count();
+    for (const unit& u : units_) count += granted(u);
+    return count;
+  }
+
   /// The test that has run long enough and has the fewest processes; the number of units if there is none.
   std::size_t wants_help() const {
     std::size_t found = units_.size();
     const steady::time_point now = steady::now();
     for (std::size_t i = 0; i < units_.size(); ++i) {
       const unit& u = units_[i];
-      if (u.at != unit::phase::runs || u.help_at > now) continue;
-      if (found == units_.size() || u.running() < units_[found].running()) found = i;
+      const auto count = [](const unit& some) { return some.running() + granted(some); };
+      if (u.at != unit::phase::runs) continue;
+      if (u.help_at > now && (u.divide_at > now || divided(u) == nullptr)) continue;
+      if (found == units_.size() || count(u) < count(units_[found])) found = i;
     }
     return found;
   }
@@ -307,8 +340,11 @@ class scheduler {
     const steady::time_point now = steady::now();
     for (const unit& u : units_) {
       if (u.at != unit::phase::runs) continue;
-      const auto left = std::chrono::ceil<milliseconds>(u.help_at - now);
-      time = std::min(time, std::max(left, milliseconds{1}));
+      for (const steady::time_point at : {u.help_at, u.divide_at}) {
+        const auto left = std::chrono::ceil<milliseconds>(at - now);
+        if (left.count() > 0) time = std::min(time, left);
+      }
+      time = std::min(time, look_time);
     }
     return time;
   }
@@ -416,8 +452,8 @@ class scheduler {
   }
 
   /// The exploration that a test is at; null: none, or all have ended.
-  static const shared_exploration* present(const unit& u) {
-    const shared_exploration* found = nullptr;
+  static shared_exploration* present(const unit& u) {
+    shared_exploration* found = nullptr;
     for (std::size_t i = 0; i < shared_explorations && (*u.page)[i].began.load() != 0; ++i)
       found = &(*u.page)[i];
     return found;

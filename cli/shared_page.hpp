@@ -17,7 +17,8 @@ struct shared_exploration {
   std::atomic<std::uint64_t>
       searched;                      ///< millionths of the exhaustive search, estimated; 0: unknown
   std::atomic<std::uint64_t> ended;  ///< 0: not yet; 1: it has; 2 + n: process n has seen it fail
-  std::uint64_t reserved[2];
+  std::atomic<std::uint64_t> divides;  ///< 1: processes that are granted to the search, it starts
+  std::atomic<std::uint64_t> granted;  ///< so many beside the first
 };
 static_assert(sizeof(shared_exploration) == 64);
 

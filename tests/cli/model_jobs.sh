@@ -83,7 +83,13 @@ finish() { # finish <status>
   wait $check || status=$?
   [ $status = "$1" ] || fail "exit status $status, not $1"
   for child in $children; do
-    ! kill -0 "$child" 2>/dev/null || fail "process $child was left behind"
+    for _ in $(seq 50); do
+      # Nobody may wait for what a test has started, once that is gone.
+      runs=$(sed -n 's/^State:[[:space:]]*\([^Z]\).*/\1/p' "/proc/$child/status" 2>/dev/null || :)
+      [ -n "$runs" ] || break
+      sleep 0.1
+    done
+    [ -z "$runs" ] || fail "process $child was left behind"
   done
   left_behind
 }
@@ -95,6 +101,33 @@ for signal in INT/130 TERM/143 HUP/129; do
   finish "${signal#*/}"
   expect_error 'interlock: interrupted'
 done
+# An exhaustive search is divided: its executions are those of one process.
+for jobs in 1 2 3; do
+  expect_status 0 check "$program" -j $jobs --filter counter.ends_in_a_while --strategy exhaustive --time 0 --executions 0
+  grep -q '^counter.ends_in_a_while  *passed  *90 090  yes' out || fail "-j $jobs: $(cat out)"
+done
+# The processes that are at it: the one that we have started, and those that it has.
+start_divided() {
+  start -j 3 --filter counter.takes_long --strategy exhaustive --time 0 --executions 0
+  for _ in $(seq 300); do
+    first=$(pgrep -P $check -f 'gtest_filter=counter.takes_long$' || :)
+    children=
+    [ -z "$first" ] || children=$(pgrep -P "$first" || :)
+    [ "$(echo "$children" | wc -w)" != 2 ] || return 0
+    sleep 0.1
+  done
+  kill $check
+  fail "the search is not divided: $children"
+}
+start_divided
+kill -TERM $check
+finish 143
+start_divided
+kill -KILL "$(echo "$children" | head -n 1)"
+finish 1
+grep -q '^counter.takes_long  *FAILED  *[0-9 ]*  no ' out || fail "that one is gone is not told: $(cat out)"
+grep -q 'one of the 3 processes that divide the search was ended by signal 9 (Killed): what it had still to run was not run' out ||
+  fail "that one is gone is not told: $(cat out)"
 # One that is killed is told; the tests beside it, and those that wait, go on.
 start -j 2 --filter 'counter.takes_long:counter.is_atomic' --time 0 --executions 0 --junit out.xml
 wait_for 2

@@ -390,4 +390,39 @@ TEST(explore, the_stack_of_a_failure_begins_where_it_stands) {
   EXPECT_EQ(innermost(r), std::to_string(line)) << r;
 }
 
+/// Which memory is shared is learned meanwhile, and a later exploration begins without knowing it.
+TEST(explore, a_token_of_every_access_is_good_where_nothing_is_learned) {
+  int plain = 0;
+  const auto f = [&plain] {
+    std::mutex lock;
+    std::atomic<int> n{0};
+    const auto add = [&] {
+      {
+        const std::lock_guard g{lock};
+        plain = plain * 2 + 1;
+      }
+      n.store(n.load() + 1);
+    };
+    std::thread a{add};
+    std::thread b{add};
+    a.join();
+    b.join();
+    if (n != 2) std::abort();
+  };
+  model::options o;
+  o.points = model::points::every_access;
+  for (const auto strategy : {model::strategy::exhaustive, model::strategy::random}) {
+    o.strategy = strategy;
+    const auto r = model::explore(o, f);
+    ASSERT_FALSE(r.passed());
+    EXPECT_EQ(r.text().substr(0, 23), "BUG: abort() was called") << r;
+    EXPECT_EQ(r.text().find("WARNING"), std::string::npos) << r;
+    model::options again = o;
+    again.replay = r.token().c_str();
+    const auto same = model::explore(again, f);
+    EXPECT_EQ(same.text().substr(0, 23), "BUG: abort() was called") << same;
+    EXPECT_EQ(same.token(), r.token());
+  }
+}
+
 }  // namespace

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "division_support.hpp"
 #include "interlock/model/explore.hpp"
 #include "interlock_platform/machine.h"
 
@@ -241,6 +242,16 @@ struct outcome {
   std::uint64_t executions;
 };
 
+std::string state_now() {
+  std::string state;
+  for (const auto& v : shared) state += std::to_string(v.load()) + ',';
+  for (const auto& v : flags) state += std::to_string(v.load()) + ',';
+  for (const int v : of_cpu) state += std::to_string(v) + ',';
+  for (const int v : of_tasks) state += std::to_string(v) + ',';
+  for (const int r : results) state += std::to_string(r) + ',';
+  return state;
+}
+
 outcome explore(unsigned strategy, unsigned preemption, void (*what)(void*) = body) {
   outcome out{};
   interlock_machine_options o{};
@@ -251,13 +262,7 @@ outcome explore(unsigned strategy, unsigned preemption, void (*what)(void*) = bo
   o.executions = most_executions;
   o.state_context = &out.states;
   o.state = [](void*, void* states) {
-    std::string state;
-    for (const auto& v : shared) state += std::to_string(v.load()) + ',';
-    for (const auto& v : flags) state += std::to_string(v.load()) + ',';
-    for (const int v : of_cpu) state += std::to_string(v) + ',';
-    for (const int v : of_tasks) state += std::to_string(v) + ',';
-    for (const int r : results) state += std::to_string(r) + ',';
-    static_cast<std::set<std::string>*>(states)->insert(state);
+    static_cast<std::set<std::string>*>(states)->insert(state_now());
   };
   interlock_machine_result r{};
   interlock_machine_explore(&o, what, nullptr, &r);
@@ -399,6 +404,67 @@ TEST(reduction, programs_end_in_several_states) {
     if (explore(exhaustive, 2).states.size() > 1) ++several;
   }
   EXPECT_GT(several, 25u);
+}
+
+// --- divided among processes ---
+
+/// As `explore`; `ran`: how many executions were not cut short, by whomever.
+outcome explore_divided(unsigned processes, unsigned preemption, std::size_t& ran) {
+  division_support::shared_texts states;
+  interlock_machine_options o{};
+  o.cpus = now.cpus;
+  o.preemption = preemption;
+  o.strategy = exhaustive;
+  o.seed = 1;
+  o.executions = 4 * most_executions;
+  o.processes = processes;
+  o.state_context = &states;
+  o.state = [](void*, void* all) {
+    static_cast<division_support::shared_texts*>(all)->add(state_now());
+  };
+  interlock_machine_result r{};
+  interlock_machine_explore(&o, body, nullptr, &r);
+  outcome out{states.all(), r.complete, r.failed ? r.text : "", r.executions};
+  ran = r.executions - r.blocked;
+  EXPECT_EQ(states.count(), ran);
+  EXPECT_TRUE(states.has_all());
+  interlock_machine_result_free(&r);
+  return out;
+}
+
+TEST(reduction, divided_it_ends_in_the_same_states) {
+  ASSERT_TRUE(interlock_machine_install(interlock_machine_irq, irq_entry));
+  ASSERT_TRUE(interlock_machine_install(interlock_machine_nmi, nmi_entry));
+  constexpr unsigned programs = 60;
+  constexpr unsigned few = 50;  // executions: hardly anything to divide
+  unsigned compared = 0;
+  std::uint64_t alone = 0;
+  std::uint64_t together = 0;
+  for (unsigned seed = first_seed; compared < programs; ++seed) {
+    now = generate(seed);
+    const unsigned preemption = seed % models;
+    std::size_t ran = 0;
+    const outcome one = explore_divided(1, preemption, ran);
+    if (one.executions < few || !one.complete) continue;
+    ++compared;
+    for (unsigned processes = 2; processes <= 3; ++processes) {
+      SCOPED_TRACE("seed " + std::to_string(seed) + ", preemption " + std::to_string(preemption) +
+                   ", processes " + std::to_string(processes));
+      std::size_t ran_by_all = 0;
+      const outcome many = explore_divided(processes, preemption, ran_by_all);
+      EXPECT_EQ(many.failure, "");
+      EXPECT_TRUE(many.complete);
+      EXPECT_EQ(many.states, one.states);
+      alone += ran;
+      together += ran_by_all;
+    }
+  }
+  // With interrupts the reduction may run some of a class more than once, and which depends on what was found first.
+  constexpr std::uint64_t percent = 100;
+  EXPECT_LT(together, alone + 3 * alone / percent);
+  EXPECT_GT(together, alone - 3 * alone / percent);
+  testing::Test::RecordProperty("alone", static_cast<int>(alone));
+  testing::Test::RecordProperty("together", static_cast<int>(together));
 }
 
 // --- the number of classes ---

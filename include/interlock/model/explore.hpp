@@ -49,10 +49,10 @@ enum class memory : unsigned {
   tso,  ///< atomic stores, but seq_cst ones, wait in a buffer of their CPU: as x86 does it (Sewell et al., 2010)
 };
 
-/// Whether the insides of the library are explored too.
+/// How closely the insides of the library are explored.
 enum class granularity : unsigned {
-  user,  ///< interrupts come only where the CPU lets them in
-  full,  ///< also where the library holds them back, so that its replay of them is explored
+  user,       ///< interrupts come only where the CPU lets them in
+  full,       ///< also where the library holds them back, so that its replay of them is explored
 };
 
 struct options {
@@ -70,6 +70,8 @@ struct options {
   /// A deadline that is at least so far away when its wait begins passes only when nothing else can go on: it guards against
   /// a hang. 0: any may pass at any step. Not negative; no part of a token.
   std::chrono::nanoseconds far{};
+  /// Processes among which an exhaustive search is divided: 1 to 64. The others are forked, and end with the search.
+  unsigned processes = 1;
   const char* replay = nullptr;  ///< the token of a failure: that execution alone
   /// In reports. Null: the test's (interlock/model/gtest.hpp), else a number. With a comma in it, it can not be replayed alone.
   const char* name = nullptr;
@@ -136,6 +138,7 @@ template <class F>
   o.nanoseconds = static_cast<std::uint64_t>(how.time.count());
   o.steps = how.steps;
   o.far = static_cast<std::uint64_t>(how.far.count());
+  o.processes = how.processes;
   o.replay = how.replay;
   o.name = how.name;
   interlock_machine_result result;

@@ -146,6 +146,28 @@ void machine::report_race(const access_record& old, std::uintptr_t address, std:
   to_host();
 }
 
+namespace {
+
+op plain_op(std::uintptr_t address, std::size_t size, bool writes, bool is_volatile,
+            std::uintptr_t pc) noexcept {
+  return {writes ? op_kind::write : op_kind::read,
+          __ATOMIC_RELAXED,
+          !is_volatile,
+          is_volatile,
+          pc,
+          {address, static_cast<std::uint32_t>(size), writes},
+          {0, 0, false}};
+}
+
+}  // namespace
+
+void machine::learn_shared(std::uint64_t granule) noexcept {
+  location& l = locations.at(granule, stamp);
+  if (l.shared) return;
+  l.shared = learned = true;
+  if (!shared_granules.full()) shared_granules.push(granule);
+}
+
 void machine::plain_access(std::uintptr_t address, std::size_t size, bool writes, bool is_volatile,
                            std::uintptr_t pc) noexcept {
   if (is_bookkeeping(address) || size == 0) return;
@@ -156,18 +178,21 @@ void machine::plain_access(std::uintptr_t address, std::size_t size, bool writes
     each_granule(address, size, [&](std::uint64_t granule, std::uint8_t) {
       location& l = locations.at(granule, stamp);
       if (l.owner == no_process) l.owner = self;
-      if (!l.shared && l.owner != self) l.shared = learned = true;
+      if (!l.shared && l.owner != self) learn_shared(granule);
       is_point = is_point || l.shared;
     });
+    // A replay has not learned what is shared. It takes all for points, and goes on where it is not told otherwise.
+    const bool may_pass = !is_point || (strategy->replays() && !whole_primitives);
+    if (may_pass) {
+      is_point = !strategy->passes(self);
+      if (!is_point && strategy->replays() && !whole_primitives) {
+        me().pending = plain_op(address, size, writes, false, pc);
+        commit();
+      }
+    }
   }
   if (is_point) {
-    point({writes ? op_kind::write : op_kind::read,
-           __ATOMIC_RELAXED,
-           !is_volatile,
-           is_volatile,
-           pc,
-           {address, static_cast<std::uint32_t>(size), writes},
-           {0, 0, false}});
+    point(plain_op(address, size, writes, is_volatile, pc));
     check_heap(address, size, writes, pc);  // it may have been freed meanwhile
   }
   if (writes) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "../include/interlock_platform/machine.h"
+#include "division.hpp"
 #include "machine.hpp"
 #include "report.hpp"
 #include "search.hpp"
@@ -29,6 +30,9 @@ namespace {
 constexpr std::uint64_t default_steps = 20'000;
 constexpr std::uint64_t restarts_max = 64;
 constexpr std::uint64_t progress_every = 16;
+// Facts; the others are granules.
+constexpr std::uint64_t interrupts_are_used = UINT64_MAX;
+constexpr std::uint64_t softirqs_are_used = UINT64_MAX - 1;
 constexpr unsigned shorter_tries = 200;
 constexpr std::uint64_t shorter_time = 2'000'000'000;
 
@@ -64,6 +68,12 @@ struct exploration {
   std::uint64_t sampled_for =
       0;  ///< the samplers' part of the budget, once they have begun; 0: no limit
   bool sampling = false;
+  division divided{};
+  std::uint64_t shown_at = 0;  ///< the estimate of a divided search
+  double searched = 0;
+  std::size_t known_granules = 0;  ///< of `shared_granules`, by all processes
+  std::size_t known_spins = 0;     ///< that another process tries
+  bool of_an_execution = true;     ///< that failed
 
   /// Its time is that of the first process that got here.
   static std::uint64_t begin_time(shared_exploration& of) noexcept {
@@ -85,21 +95,51 @@ struct exploration {
   }
 
   /// The samplers may run as many executions, they and those of other processes together.
-  void begin_sampling(std::uint64_t limit) noexcept {
+  void begin_sampling(std::uint64_t limit) {
     tell_others();
     sampled_for = limit;
     sampling = true;
   }
 
-  void tell_others() noexcept {
-    const std::uint64_t fresh = result.executions - told;
-    told = result.executions;
+  [[nodiscard]] interlock_machine_result result_of_all() const noexcept {
+    interlock_machine_result all = result;
+    if (!divided.is_on()) return all;
+    const division::counts others = divided.of_others();
+    all.executions += others.executions;
+    all.blocked += others.blocked;
+    all.steps += others.steps;
+    return all;
+  }
+
+  void estimate() {
+    if (!divided.is_on()) {
+      searched = strategy.searched();
+      return;
+    }
+    constexpr std::uint64_t period = 200'000'000;
+    divided.tell_searched(strategy.searched());
+    if (divided.self() != 0 || wall_clock() - shown_at < period) return;
+    shown_at = wall_clock();
+    searched = strategy.searched_by_all();
+  }
+
+  void tell_others() {
+    const std::uint64_t all = result_of_all().executions;
+    const std::uint64_t fresh = all - told;
+    told = all;
     shared.of->executions.fetch_add(fresh, std::memory_order_relaxed);
     if (sampling) shared.of->sampled.fetch_add(fresh, std::memory_order_relaxed);
     if (shared.process != 0) return;
     shared.of->depth.store(strategy.choices.size(), std::memory_order_relaxed);
-    shared.of->searched.store(static_cast<std::uint64_t>(strategy.searched() * 1e6),
+    shared.of->searched.store(static_cast<std::uint64_t>(searched * 1e6),
                               std::memory_order_relaxed);
+  }
+
+  void tell_progress() {
+    estimate();
+    if (divided.self() != 0) return;
+    tell_others();
+    progress.show(result_of_all(), strategy.choices.size(), searched, wall_clock());
   }
 
   void run_function() {
@@ -112,9 +152,7 @@ struct exploration {
     run_function();
     ++result.executions;
     result.steps += m.steps;
-    if (result.executions % progress_every != 0) return;
-    tell_others();
-    progress.show(result, strategy.choices.size(), strategy.searched(), wall_clock());
+    if (result.executions % progress_every == 0) tell_progress();
   }
 
   /// Runs executions of one method. False: one has failed.
@@ -125,16 +163,40 @@ struct exploration {
     m.notes_spins = how == method::exhaustive || how == method::enumerate;
     m.spins.clear();
     m.spin_choices.clear();
+    const bool can_end = how == method::exhaustive || how == method::enumerate;
+    // What a branch that another process is at accesses is not known: nobody could sleep because of it (R5).
+    const bool can_divide = can_end && !m.whole_primitives && shared.process == 0;
+    if (can_divide) shared.of->divides.store(1);
     std::uint64_t count = 0;
-    while (true) {
-      if (!strategy.prepare()) {
-        const bool exact =
-            how == method::enumerate || (how == method::exhaustive && !m.approximate);
-        result.complete = exact && !some_spin_gives_up();
-        return true;
+    division::stop why;
+    do {
+      why = run_until_it_stops(can_end, limit, parts, count);
+      if (divided.is_on()) why = end_division(why, count);
+      if (why == division::stop::learned) {
+        m.learned = false;
+        strategy.restart();
       }
+    } while (why == division::stop::learned);
+    if (can_divide) shared.of->divides.store(0);
+    if (why == division::stop::all_is_done) {
+      const bool exact = how == method::enumerate || (how == method::exhaustive && !m.approximate);
+      result.complete = exact && !some_spin_gives_up();
+    }
+    return why != division::stop::failed && why != division::stop::died;
+  }
+
+  division::stop run_until_it_stops(bool can_end, std::uint64_t limit, unsigned parts,
+                                    std::uint64_t& count) {
+    using enum division::stop;
+    while (true) {
+      while (!strategy.prepare()) {
+        if (!divided.is_on()) return all_is_done;
+        if (!next_job()) return divided.stopped();
+      }
+      if (divided.is_on() && !divided.take_execution()) return budget_is_spent;
       run_one();
-      if (m.failed != failure_kind::none) return false;
+      if (divided.is_on()) divided.tell({result.executions, result.blocked, result.steps});
+      if (m.failed != failure_kind::none) return failed;
       if (m.abandoned) {
         ++result.blocked;
       } else if (options.state != nullptr) {
@@ -142,30 +204,173 @@ struct exploration {
       }
       strategy.execution_ended(false);
       m.roll_back();
-      if (result.executions == 1 && options.state == nullptr && changed_data()) return false;
+      if (result.executions == 1 && options.state == nullptr && divided.self() == 0 &&
+          changed_data())
+        return failed;
       if (m.locations.exhausted()) {
         m.failed = failure_kind::limit;
         std::snprintf(m.failure_text, sizeof m.failure_text, "the test touches too much memory");
-        return false;
+        return failed;
       }
-      if (m.learned && (how == method::exhaustive || how == method::enumerate)) {
+      if (m.learned && can_end) {
         // An execution before this one may have passed by a point that is known now.
+        if (++restarts < restarts_max) return learned;
         m.learned = false;
-        if (++restarts < restarts_max) {
-          strategy.restart();
-          continue;
-        }
         m.approximate = true;  // those before it were not run anew
       }
-      if (spent(parts) || (limit != 0 && ++count >= limit)) return true;
+      if (spent(parts) || (limit != 0 && ++count >= limit)) return budget_is_spent;
+      if (divided.is_on()) {
+        if (divided.stopped() != goes_on) return divided.stopped();
+        strategy.offer_jobs();
+      }
+      const bool looks = result.executions == 1 || result.executions % progress_every == 0;
+      if (can_end && looks && divided.self() == 0 && !m.whole_primitives)
+        look_for_processes(limit, count);
     }
   }
 
+  // --- a divided search ---
+
+  /// Starts those that are wanted and do not run yet.
+  void look_for_processes(std::uint64_t limit, std::uint64_t count) {
+    if (divided.is_on()) divided.look_after_others();
+    const std::uint64_t granted = shared.of->granted.load(std::memory_order_relaxed);
+    const std::uint64_t wanted = std::min<std::uint64_t>(
+        std::max<std::uint64_t>(options.processes, 1 + granted), division::max_processes_of_one);
+    if (wanted <= (divided.is_on() ? divided.processes() : 1u)) return;
+    if (!divided.is_on()) {
+      std::uint64_t room = options.executions != 0 ? options.executions - result.executions : 0;
+      if (limit != 0 && (room == 0 || limit - count < room)) room = limit - count;
+      if (!divided.begin(room)) return;
+      strategy.divide(&divided);
+      known_granules = m.shared_granules.size();
+    }
+    while (divided.processes() < wanted) {
+      const int number = divided.start_process();
+      if (number < 0) return;  // the system gives no more
+      if (number == 0) continue;
+      result = {};
+      known_spins = m.spins.size();
+      strategy.begin_without_job();
+      return;
+    }
+  }
+
+  /// False: there is none any more.
+  bool next_job() {
+    strategy.end_job();
+    while (true) {
+      division::job found{};
+      switch (divided.take(found)) {
+        case division::next::job: strategy.begin_job(found); return true;
+        case division::next::none: return false;
+        case division::next::none_yet: break;
+      }
+      if (divided.self() == 0) {
+        divided.look_after_others();
+        tell_progress();
+      }
+      divided.wait();
+    }
+  }
+
+  /// Of all processes only the first returns. `count`: executions.
+  division::stop end_division(division::stop why, std::uint64_t& count) {
+    using enum division::stop;
+    if (m.approximate) divided.not_exact();
+    if (why == failed && m.failed != failure_kind::none) {
+      const std::string line{m.failed == failure_kind::limit || m.failed == failure_kind::divergence
+                                 ? std::string_view{m.failure_text}
+                                 : first_line()};
+      (void)divided.tell_failure(m.failed, line.c_str(), strategy.to_be_replayed().data(),
+                                 strategy.to_be_replayed().size());
+    } else if (why == learned) {
+      for (std::size_t i = known_granules; i < m.shared_granules.size(); ++i)
+        divided.tell_fact(m.shared_granules[i]);
+      if (m.interrupts_seen) divided.tell_fact(interrupts_are_used);
+      if (m.softirqs_seen) divided.tell_fact(softirqs_are_used);
+      divided.stop_all(learned);
+    } else {
+      divided.stop_all(why);
+    }
+    if (divided.self() != 0) {
+      if (divided.stopped() == all_is_done && some_spin_gives_up(known_spins)) divided.not_exact();
+      divided.tell({result.executions, result.blocked, result.steps});
+      divided.leave();
+    }
+    (void)divided.wait_for_others();
+    const interlock_machine_result all = result_of_all();
+    count += all.executions - result.executions;
+    result.executions = all.executions;
+    result.blocked = all.blocked;
+    result.steps = all.steps;
+    if (!divided.is_exact()) m.approximate = true;
+    if (why != failed || m.failed == failure_kind::none) {
+      const bool own = m.learned;
+      why = divided.stopped();
+      if (why == failed) take_over_failure();
+      if (why == died) tell_of_the_dead();
+      if (why == learned) learn_facts();
+      if (why == learned && !own) ++restarts;
+    }
+    strategy.divide(nullptr);
+    divided.forget();
+    return why;
+  }
+
+  void learn_facts() {
+    std::size_t count = 0;
+    const std::uint64_t* const facts = divided.facts(count);
+    if (facts == nullptr) return;  // those that were told too late are learned again
+    for (std::size_t i = 0; i < count; ++i) {
+      if (facts[i] == interrupts_are_used) {
+        m.interrupts_seen = true;
+      } else if (facts[i] == softirqs_are_used) {
+        m.softirqs_seen = true;
+      } else {
+        m.learn_shared(facts[i]);
+      }
+    }
+  }
+
+  /// What another process has seen is run here as well.
+  void take_over_failure() {
+    const division::failure f = divided.told_failure();
+    const choice_list list{f.choices, f.choices + f.count};
+    run_again(list);
+    const bool is_here = m.failed != failure_kind::none;
+    if (is_here && f.kind != failure_kind::limit && f.kind != failure_kind::divergence) return;
+    // The token is that of what was run last.
+    m.failed = is_here || f.kind == failure_kind::limit ? f.kind : failure_kind::divergence;
+    const char* const told_there =
+        m.failed == f.kind
+            ? ""
+            : "BUG: executions diverge: the same choices failed in another process, and do not "
+              "fail "
+              "here. The program depends on what the machine does not control. There: ";
+    std::snprintf(m.failure_text, sizeof m.failure_text, "%s%s", told_there, f.text);
+  }
+
+  void tell_of_the_dead() {
+    of_an_execution = false;
+    m.failed = failure_kind::limit;
+    const int number = divided.signal_of_the_dead();
+    char how[64];
+    std::snprintf(how, sizeof how, number != 0 ? "was ended by signal %d" : "has ended", number);
+    std::snprintf(
+        m.failure_text, sizeof m.failure_text,
+        "BUG: one of the %u processes that divide the search %s%s%s%s: what it had still to run "
+        "was not "
+        "run. Was memory short? With fewer processes (-j, option `processes`) it takes less",
+        divided.processes(), how, number != 0 ? " (" : "", number != 0 ? strsignal(number) : "",
+        number != 0 ? ")" : "");
+  }
+
   /// Some loop that was taken to wait until what it reads changes would have ended without.
-  bool some_spin_gives_up() {
+  bool some_spin_gives_up(std::size_t from = 0) {
     m.notes_spins = false;
     bool found = false;
-    for (std::size_t i = 0; i < m.spins.size() && !found; ++i) {
+    for (std::size_t i = from; i < m.spins.size() && !found; ++i) {
       const spin& s = m.spins[i];
       m.tried_pc = s.pc;
       m.spin_trial = machine::trial::leads_there;
@@ -206,7 +411,8 @@ struct exploration {
     run_function();
   }
   [[nodiscard]] choice_list last_choices() const {
-    return {strategy.choices.begin(), strategy.choices.end()};
+    const auto& list = strategy.to_be_replayed();
+    return {list.data(), list.data() + list.size()};
   }
   static std::string_view first_line() { return first_line_of(headline()); }
   static std::size_t switches(const choice_list& list) {
@@ -272,7 +478,7 @@ struct exploration {
     std::string token = token_of_last_execution();
     result.failed = true;
     if (kind == failure_kind::divergence || kind == failure_kind::limit) {
-      result.token = copy(token);
+      result.token = copy(of_an_execution ? token : "");
       result.text = copy(std::string{m.failure_text} + '\n' + note);
       m.roll_back();
       return;
@@ -322,6 +528,8 @@ constexpr char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 constexpr char preemption_letters[] = "nvf";
 constexpr const char* preemption_names[] = {"none", "voluntary", "full"};
+constexpr char granularity_letters[] = "uF";
+constexpr const char* granularity_names[] = {"user", "full"};
 
 /// The options come from the token; `note` names those that it changes.
 bool decode(const char* token, interlock_machine_options& options, std::string& list,
@@ -330,8 +538,8 @@ bool decode(const char* token, interlock_machine_options& options, std::string& 
                                 ? std::strchr(preemption_letters, token[1])
                                 : nullptr;
   if (model == nullptr || token[0] < '1' || token[0] > '8' ||
-      (token[2] != 'F' && token[2] != 'u') || (token[3] != 'A' && token[3] != 's') ||
-      (token[4] != 't' && token[4] != 'c')) {
+      std::strchr(granularity_letters, token[2]) == nullptr ||
+      (token[3] != 'A' && token[3] != 's') || (token[4] != 't' && token[4] != 'c')) {
     why =
         "not a replay token: it does not begin with CPUs, preemption, granularity, points, memory "
         "and "
@@ -348,8 +556,9 @@ bool decode(const char* token, interlock_machine_options& options, std::string& 
   const auto preempt = static_cast<unsigned>(model - preemption_letters);
   take("number of CPUs", options.cpus, cpus, std::to_string(cpus));
   take("preemption", options.preemption, preempt, preemption_names[preempt]);
-  take("granularity", options.granularity, token[2] == 'F' ? 1u : 0u,
-       token[2] == 'F' ? "full" : "user");
+  const auto granularity =
+      static_cast<unsigned>(std::strchr(granularity_letters, token[2]) - granularity_letters);
+  take("granularity", options.granularity, granularity, granularity_names[granularity]);
   take("choice of points", options.points, token[3] == 'A' ? 1u : 0u,
        token[3] == 'A' ? "every access" : "synchronisation");
   take("memory model", options.memory, token[4] == 't' ? 1u : 0u, token[4] == 't' ? "TSO" : "SC");
@@ -391,11 +600,11 @@ std::string token_of_last_execution() {
   std::string text;
   text += static_cast<char>('0' + m.user_cpus);
   text += preemption_letters[static_cast<int>(m.model)];
-  text += m.full_granularity ? 'F' : 'u';
+  text += m.whole_primitives ? 'p' : m.full_granularity ? 'F' : 'u';
   text += m.every_access ? 'A' : 's';
   text += m.tso ? 't' : 'c';
   text += '.';
-  const auto& choices = m.strategy->choices;
+  const auto& choices = m.strategy->to_be_replayed();
   for (std::size_t i = 0; i < choices.size();) {
     std::size_t end = i;
     while (end < choices.size() && choices[end] == choices[i]) ++end;
@@ -487,7 +696,8 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
   strategy.forget();
   m.user_cpus = options.cpus;
   m.model = static_cast<preemption>(options.preemption);
-  m.full_granularity = options.granularity != 0;
+  m.full_granularity = options.granularity == 1;
+  m.whole_primitives = options.granularity == 2;
   m.every_access = options.points != 0;
   m.tso = options.memory != 0;
   m.max_steps = options.steps != 0 ? options.steps : default_steps;
@@ -497,6 +707,7 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
   m.softirqs_seen = false;
   m.watched_ordinal = 0;
   m.locations.forget_all();
+  m.shared_granules.clear();
   [[maybe_unused]] static const bool once = (m.image.add(&environ, sizeof environ), true);
   m.image.remember();
   // One OS thread runs everything, but the program has many: libstdc++ must not take its short cuts.
@@ -601,6 +812,8 @@ void interlock_machine_explore(const interlock_machine_options* asked, void (*fu
     return;
   } else if (options.cpus == 0 || options.cpus > max_cpus) {
     refuse(*result, "option cpus: 1 to 8\n");
+  } else if (options.processes > division::max_processes_of_one) {
+    refuse(*result, "option processes: 1 to 64\n");
   } else if (options.replay != nullptr &&
              !decode(options.replay, options, replayed.list, replayed.note, why)) {
     refuse(*result, (why + '\n').c_str());

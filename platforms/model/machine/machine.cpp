@@ -59,6 +59,7 @@ machine::machine() noexcept
     : touches{many},
       records{many},
       releases{std::size_t{1} << 18},
+      shared_granules{many},
       spins{max_spins},
       spin_choices{std::size_t{1} << 22} {}
 
@@ -320,6 +321,8 @@ void machine::begin_interrupt(process_id id) noexcept {
   cpu& c = cpus[p.cpu];
   p.alive = true;
   p.preempt = 0;
+  p.library_count = 0;
+  p.extends_step = false;
   c.stack[c.depth++] = id;
 }
 
@@ -377,6 +380,16 @@ void machine::point(const op& o) noexcept {
          "large (option `steps`)",
          static_cast<unsigned long long>(max_steps));
   }
+  if (whole_primitives) {
+    // An operation of the library goes on, unless it has to wait or gives way.
+    const bool inside = p.is_in_library();
+    const bool gives_way = o.kind == op_kind::yield || o.kind == op_kind::resched;
+    if (inside && p.extends_step && !gives_way && can_step(p)) {
+      commit(true);
+      return;
+    }
+    p.extends_step = inside;
+  }
   const process_id next = decide();
   if (next != self) {
     become(next);
@@ -386,10 +399,15 @@ void machine::point(const op& o) noexcept {
   commit();
 }
 
-void machine::commit() noexcept {
+/// `extends`: as a part of its last step.
+void machine::commit(bool extends) noexcept {
   process& p = me();
   const op& o = p.pending;
-  strategy->step(self, o);
+  if (extends) {
+    strategy->extend(self, o);
+  } else {
+    strategy->step(self, o);
+  }
   last = self;
   if (o.what.size == 0) return;
   if (o.kind == op_kind::read || o.kind == op_kind::rmw || o.kind == op_kind::park) {
@@ -470,13 +488,14 @@ void machine::note_spin(std::uintptr_t pc) noexcept {
   for (const spin& s : spins) {
     if (s.pc == pc) return;
   }
-  const std::size_t size = strategy->choices.size();
+  const auto& choices = strategy->to_be_replayed();
+  const std::size_t size = choices.size();
   if (spins.full() || !spin_choices.has_room(size)) {
     approximate = true;  // that place is not tried
     return;
   }
   spins.push({pc, spin_choices.size(), size});
-  std::memcpy(spin_choices.take(size), strategy->choices.data(), size * sizeof(process_id));
+  std::memcpy(spin_choices.take(size), choices.data(), size * sizeof(process_id));
 }
 
 /// True if the process is not to wait here: it is tried whether it gives up.

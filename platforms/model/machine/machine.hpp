@@ -110,6 +110,41 @@ struct process {
   static constexpr unsigned max_repeated = 8;
   repeated seen_values[max_repeated] = {};
   unsigned next_repeated = 0;
+  // Functions of the library, by the depth of their frames: those that are inlined have that of what they are inlined into.
+  struct library_frame {
+    std::uint32_t depth;
+    std::uint32_t count;
+  };
+  static constexpr unsigned max_library_frames = 128;
+  library_frame library[max_library_frames];
+  unsigned library_count = 0;
+  bool extends_step = false;  ///< it is inside of a primitive, and has taken a step there
+
+  /// The innermost function is one of the library.
+  [[nodiscard]] bool is_in_library() const noexcept {
+    return library_count != 0 && library_count <= max_library_frames &&
+           library[library_count - 1].depth >= stack.depth;
+  }
+  void enters_library() noexcept {
+    const bool from_library = library_count != 0 && library_count <= max_library_frames &&
+                              library[library_count - 1].depth + 1 >= stack.depth;
+    if (!from_library) extends_step = false;
+    if (library_count != 0 && library_count <= max_library_frames &&
+        library[library_count - 1].depth == stack.depth) {
+      ++library[library_count - 1].count;
+    } else {
+      if (library_count < max_library_frames) library[library_count] = {stack.depth, 1};
+      ++library_count;
+    }
+  }
+  void leaves_library() noexcept {
+    if (library_count == 0) return;
+    if (library_count > max_library_frames || --library[library_count - 1].count == 0)
+      --library_count;
+    const bool to_library = library_count != 0 && library_count <= max_library_frames &&
+                            library[library_count - 1].depth + 1 >= stack.depth;
+    if (!to_library) extends_step = false;
+  }
 };
 
 /// A place where a process has spun, and was taken to wait for a change. If it would have given up instead, what comes of that has not
@@ -203,6 +238,8 @@ class machine {
   /// A plain access (see tsan.cpp).
   void plain_access(std::uintptr_t address, std::size_t size, bool writes, bool is_volatile,
                     std::uintptr_t pc) noexcept;
+  /// Accesses to it are points from now on (every_access).
+  void learn_shared(std::uint64_t granule) noexcept;
   /// Before an atomic access: the point, and the checks of memory.
   void atomic_access(op_kind kind, std::uintptr_t address, std::size_t size, int order,
                      std::uintptr_t pc) noexcept;
@@ -306,6 +343,7 @@ class machine {
   unsigned user_tasks = 0;
   preemption model = preemption::full;
   bool full_granularity = false;
+  bool whole_primitives = false;  ///< the mode `whole_primitives`
   bool every_access = false;
   bool tso = false;
   std::uint32_t stamp = 0;
@@ -338,7 +376,8 @@ class machine {
   oracle rules;
   search* strategy = nullptr;
 
-  pool<spin> spins;  ///< of this exploration
+  pool<std::uint64_t> shared_granules;  ///< that this exploration has learned of (every_access)
+  pool<spin> spins;                     ///< of this exploration
   pool<process_id> spin_choices;
   unsigned patience = 0;  ///< of this execution: a sampler lets spinners give up now and then
   bool notes_spins = false;
@@ -382,7 +421,7 @@ class machine {
   void decide_and_switch() noexcept;
   process_id decide() noexcept;
   void become(process_id p) noexcept;
-  void commit() noexcept;
+  void commit(bool extends = false) noexcept;
   void begin_interrupt(process_id p) noexcept;
   void flush(process_id buffer) noexcept;
   void serve_interrupt(process& p) noexcept;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <iterator>
+#include <utility>
 
 #include "machine.hpp"
 
@@ -16,6 +17,8 @@ namespace interlock::machine {
 namespace {
 
 constexpr std::size_t max_events = std::size_t{1} << 18;
+constexpr std::size_t max_choices = std::size_t{1} << 22;  ///< with what is no point (every_access)
+constexpr std::size_t most_accesses = std::size_t{1} << 22;
 
 process_id lowest(process_set set) noexcept {
   return static_cast<process_id>(std::countr_zero(set));
@@ -36,7 +39,15 @@ bool has(const clock& c, process_id p, std::uint32_t step) noexcept { return c.a
 
 }  // namespace
 
-search::search() noexcept : choices{max_events}, events{max_events}, path_{max_events} {}
+search::search() noexcept
+    : choices{max_choices},
+      events{max_events},
+      all_{max_choices},
+      path_{max_events},
+      places_{max_events},
+      accesses_{most_accesses},
+      kept_{most_accesses},
+      records_{most_accesses} {}
 
 void search::begin(method how, std::uint64_t seed, unsigned depth) noexcept {
   how_ = how;
@@ -48,6 +59,11 @@ void search::begin(method how, std::uint64_t seed, unsigned depth) noexcept {
 
 void search::restart() noexcept {
   path_.clear();
+  kept_.clear();
+  records_.clear();
+  divide(nullptr);
+  has_job_ = true;
+  begins_job_ = false;
   std::memset(finished_, 0, sizeof finished_);
   std::memset(branches_, 0, sizeof branches_);
   executions_ = 0;
@@ -64,8 +80,12 @@ constexpr std::uint64_t patient_every = 4;
 constexpr unsigned rounds_of_the_patient = 100;
 
 bool search::prepare() noexcept {
+  const std::size_t steps = events.size();
+  const std::size_t accesses = accesses_.size();
   choices.clear();
+  all_.clear();
   events.clear();
+  accesses_.clear();
   asleep_ = 0;
   m.patience = 0;
   const bool first = executions_++ == 0;
@@ -73,10 +93,12 @@ bool search::prepare() noexcept {
     case method::replay: return first;
     case method::exhaustive:
     case method::enumerate:
-      if (first) return true;
-      while (!path_.empty()) {
+      if (first || std::exchange(begins_job_, false)) return true;
+      while (path_.size() > root_) {
         node& n = path_.back();
         n.done |= just(n.chosen);
+        if (m.whole_primitives)
+          keep_accesses(static_cast<std::uint32_t>(path_.size() - 1), steps, accesses);
         const process_set left = n.todo & ~n.done & ~n.sleep;
         if (left != 0) {
           n.chosen = lowest(left);
@@ -87,6 +109,10 @@ bool search::prepare() noexcept {
           ++finished_[path_.size() - 1];
           branches_[path_.size() - 1] +=
               static_cast<std::uint64_t>(std::popcount(n.done & ~n.sleep));
+        }
+        while (!records_.empty() && records_.back().depth + 1 >= path_.size()) {
+          kept_.resize_down(records_.back().first);
+          records_.resize_down(records_.size() - 1);
         }
         path_.resize_down(path_.size() - 1);
       }
@@ -117,19 +143,11 @@ void search::execution_ended(bool /*abandoned*/) noexcept {
 double search::searched() const noexcept {
   if ((how_ != method::exhaustive && how_ != method::enumerate) || path_.empty()) return 0;
   const std::size_t depth = std::min(path_.size(), counted_depths);
-  // What states have on average at each depth, from below: nothing is finished yet near the root.
   double expected[counted_depths];
-  double most = 1;
-  for (std::size_t i = depth; i-- > 0;) {
-    const double here = finished_[i] != 0
-                            ? static_cast<double>(branches_[i]) / static_cast<double>(finished_[i])
-                            : 0;
-    most = std::max(most, here);
-    expected[i] = here != 0 ? here : most;
-  }
+  expected_branches(expected, depth);
   double done = 0;
   double weight = 1;  // of what lies below the state
-  for (std::size_t i = 0; i < depth; ++i) {
+  for (std::size_t i = root_; i < depth; ++i) {
     const node& n = path_[i];
     const process_set known = (n.todo | just(n.chosen)) & ~n.sleep;
     const double possible = std::popcount((n.enabled & ~n.sleep) | known);
@@ -140,10 +158,29 @@ double search::searched() const noexcept {
   return done;
 }
 
+double search::searched_by_all() const {
+  double expected[counted_depths];
+  expected_branches(expected, counted_depths);
+  return divided_->searched(expected, counted_depths);
+}
+
+/// What states have on average at each depth, from below: nothing is finished yet near the root.
+void search::expected_branches(double* expected, std::size_t depths) const noexcept {
+  double most = 1;
+  for (std::size_t i = depths; i-- > 0;) {
+    const double here = finished_[i] != 0
+                            ? static_cast<double>(branches_[i]) / static_cast<double>(finished_[i])
+                            : 0;
+    most = std::max(most, here);
+    expected[i] = here != 0 ? here : most;
+  }
+}
+
 // --- choosing ---
 
 process_id search::choose(process_set enabled) noexcept {
-  if (choices.full()) m.fail(failure_kind::limit, "an execution of too many steps");
+  if (choices.full() || all_.full() || events.full())
+    m.fail(failure_kind::limit, "an execution of too many steps");
   const std::size_t depth = choices.size();
   process_id p = no_process;
   switch (how_) {
@@ -177,7 +214,24 @@ process_id search::choose(process_set enabled) noexcept {
       break;
   }
   choices.push(p);
+  if (counts_passes()) all_.push(p);
   return p;
+}
+
+/// A primitive's accesses after its first are no choices, whatever others use: so it has to be known which is the first.
+bool search::counts_passes() noexcept { return m.every_access && !m.whole_primitives; }
+
+bool search::passes(process_id p) noexcept {
+  if (!counts_passes()) return true;
+  if (how_ == method::replay) {
+    const process_id next = replayed_next();
+    if (next != no_process && next != p) return false;
+  }
+  if (choices.full() || all_.full() || events.full())
+    m.fail(failure_kind::limit, "an execution of too many steps");
+  if (how_ == method::replay) choices.push(p);
+  all_.push(p);
+  return true;
 }
 
 process_id search::choose_new(process_set enabled) noexcept {
@@ -190,7 +244,11 @@ process_id search::choose_new(process_set enabled) noexcept {
   const process_id p = stays ? m.last : lowest(candidates);
   if (path_.full()) m.fail(failure_kind::limit, "an execution of too many steps");
   node& n = path_.grow();
-  n = {enabled, reduce ? just(p) : enabled, 0, reduce ? asleep_ : 0, 0, 0, 0, {0, 0}, p};
+  n = {enabled, reduce ? just(p) : enabled,
+       0,       reduce ? asleep_ : 0,
+       0,       0,
+       0,       {0, 0},
+       p,       static_cast<std::uint32_t>(records_.size())};
   if (reduce) {
     for (unsigned i = 0; i < m.cpu_count; ++i) {
       const cpu& c = m.cpus[i];
@@ -294,7 +352,7 @@ void search::step(process_id p, const op& o) noexcept {
            "The program depends on what the machine does not control",
            depth);
   }
-  conflicts_of(p, o);
+  conflicts_of(p, o, depth);
   process& self = m.processes[p];
   self.before.at[p] = depth + 1;
   event& e = events.grow();
@@ -302,7 +360,51 @@ void search::step(process_id p, const op& o) noexcept {
   e.by = p;
   e.cpu = self.cpu;
   e.before = self.before;
+  e.first_access = static_cast<std::uint32_t>(accesses_.size());
+  note_accesses(o);
   go_to_sleep(depth, p, o);
+}
+
+void search::extend(process_id p, const op& o) noexcept {
+  if (how_ != method::exhaustive) return;
+  const auto depth = static_cast<std::uint32_t>(events.size() - 1);
+  conflicts_of(p, o, depth);
+  events[depth].before = m.processes[p].before;
+  note_accesses(o);
+  process_set next = 0;
+  for (process_set left = asleep_; left != 0; left &= left - 1) {
+    const process_id q = lowest(left);
+    if (stays_asleep(q, p, o)) next |= just(q);
+  }
+  asleep_ = next;
+}
+
+void search::note_accesses(const op& o) noexcept {
+  if (!m.whole_primitives) return;
+  for (const footprint* f : {&o.what, &o.also}) {
+    if (f->size == 0) continue;
+    if (accesses_.full()) m.fail(failure_kind::limit, "too many accesses in one execution");
+    accesses_.push(*f);
+  }
+}
+
+/// The branch that was chosen at `depth` is done: the last execution has taken it.
+void search::keep_accesses(std::uint32_t depth, std::size_t steps, std::size_t accesses) noexcept {
+  if (depth >= steps || how_ != method::exhaustive) return;
+  const std::size_t first = events[depth].first_access;
+  const std::size_t end = depth + 1 < steps ? events[depth + 1].first_access : accesses;
+  if (!kept_.has_room(end - first) || records_.full()) return;
+  const auto place = static_cast<std::uint32_t>(kept_.size());
+  records_.push({depth, path_[depth].chosen, place, static_cast<std::uint32_t>(end - first)});
+  std::copy(accesses_.data() + first, accesses_.data() + end, kept_.take(end - first));
+}
+
+void search::find_accesses(const node& n, std::uint32_t depth, process_id q) noexcept {
+  would_access_[q] = {};
+  for (std::size_t i = n.first_record; i < records_.size() && records_[i].depth == depth; ++i) {
+    if (records_[i].by == q)
+      would_access_[q] = {kept_.data() + records_[i].first, records_[i].count};
+  }
 }
 
 void search::meets(std::uint32_t at, process_id other) noexcept {
@@ -310,6 +412,7 @@ void search::meets(std::uint32_t at, process_id other) noexcept {
   if (how_ != method::exhaustive || has(self.before, other, at)) return;
   if (events[at].cpu != self.cpu) {
     path_[at].late |= just(other);
+    if (at < root_) divided_->add_late(places_[at], other);
     m.approximate = true;
   }
   reverse(at, m.self, self.before);
@@ -330,7 +433,7 @@ void search::waits() noexcept {
 
 /// Finds the earlier steps on which this one depends, newest first, reverses those that did not have to come first, and
 /// takes over their clocks.
-void search::conflicts_of(process_id p, const op& o) noexcept {
+void search::conflicts_of(process_id p, const op& o, std::uint32_t depth) noexcept {
   process& self = m.processes[p];
   if (o.kind == op_kind::wake && self.woken) {
     const event& waker = events[self.woken_by];
@@ -390,7 +493,6 @@ void search::conflicts_of(process_id p, const op& o) noexcept {
     const std::uint64_t which = (o.what.address & 0x00ff'ffff'ffff'ffffu) >> granule_bits;
     enables = !m.cpus[which >> 4].pending[which & 15];
   }
-  const auto depth = static_cast<std::uint32_t>(events.size());
   if (o.what.size != 0) record_touch(o.what, depth, p, enables);
   if (o.also.size != 0) record_touch(o.also, depth, p, false);
 }
@@ -513,15 +615,14 @@ void search::reverse(std::uint32_t at, process_id q, const clock& before) noexce
   bool shared = false;
   for (unsigned c = 0; c < m.cpu_count; ++c) shared = shared || cpu_is_shared(c);
   while (true) {
-    node& n = path_[k];
     // Anything that may come before both: perhaps it has to, so that q's CPU gives way.
-    (void)add_one_of(n, q, initials(k, q, before, postponed, true, false),
+    (void)add_one_of(k, q, initials(k, q, before, postponed, true, false),
                      initials(k, q, before, postponed, false, false));
     if (!shared) return;
     // And what q's step needs: if that can not go here because of another flow of its CPU, that has to give way too.
     const process_set ordered = initials(k, q, before, postponed, true, true);
     const process_set any = initials(k, q, before, postponed, false, true);
-    if (add_one_of(n, q, ordered, any) || any == 0) return;
+    if (add_one_of(k, q, ordered, any) || any == 0) return;
     const process_id r = lowest(ordered != 0 ? ordered : any);
     do {
       if (k == 0) return;
@@ -533,15 +634,66 @@ void search::reverse(std::uint32_t at, process_id q, const clock& before) noexce
 }
 
 /// False if none of them is able to go.
-bool search::add_one_of(node& n, process_id preferred, process_set ordered,
+bool search::add_one_of(std::uint32_t k, process_id preferred, process_set ordered,
                         process_set any) noexcept {
+  node& n = path_[k];
   // Flows of one CPU keep their order if they can: their blocks may depend on each other where the steps at hand do not.
   process_set found = ordered & n.enabled;
   if (found == 0) found = any & n.enabled;
   if (found == 0) return false;
-  if ((found & (n.todo | n.sleep)) == 0)
+  if (k < root_) {
+    divided_->add(places_[k], found, preferred);
+  } else if ((found & (n.todo | n.sleep)) == 0) {
     n.todo |= just((found & just(preferred)) != 0 ? preferred : lowest(found));
+  }
   return true;
+}
+
+// --- jobs ---
+
+void search::begin_without_job() noexcept {
+  path_.clear();
+  kept_.clear();
+  records_.clear();
+  root_ = 0;
+  has_job_ = false;
+}
+
+void search::end_job() noexcept {
+  if (has_job_) divided_->finish(root_ == 0 ? division::nowhere : places_[root_ - 1]);
+  has_job_ = false;
+  path_.clear();
+  kept_.clear();
+  records_.clear();
+  root_ = 0;
+}
+
+void search::begin_job(const division::job& next) noexcept {
+  const std::size_t count = divided_->path_to(next.at, path_.data(), places_.data());
+  path_.clear();
+  (void)path_.take(count);
+  root_ = static_cast<std::uint32_t>(count);
+  node& n = path_.back();
+  n.chosen = next.branch;
+  n.done = next.begun;
+  n.late = next.late;
+  n.fingerprint = 0;
+  has_job_ = begins_job_ = true;
+}
+
+void search::offer_jobs() noexcept {
+  if (!divided_->is_hungry() || divided_->has_jobs()) return;
+  // The largest part is nearest to the root.
+  for (std::size_t k = root_; k < path_.size(); ++k) {
+    const node& n = path_[k];
+    if ((n.todo & ~n.done & ~n.sleep & ~just(n.chosen)) == 0) continue;
+    const division::place above = root_ == 0 ? division::nowhere : places_[root_ - 1];
+    const std::size_t count = k + 1 - root_;
+    if (!divided_->share(above, path_.data() + root_, count, places_.data() + root_)) return;
+    root_ = static_cast<std::uint32_t>(k + 1);
+    (void)divided_->has_jobs();  // so that they wake
+    return;
+  }
 }
 
 // --- sleeping ---
@@ -549,8 +701,14 @@ bool search::add_one_of(node& n, process_id preferred, process_set ordered,
 bool search::cpu_is_shared(unsigned cpu) noexcept { return m.interrupts_seen || m.is_shared(cpu); }
 
 /// R2. What a process slept with is its next step; on its own CPU the rest of its block would count too, and that is not known yet.
-bool search::stays_asleep(process_id q, process_id p, const op& o) noexcept {
-  return q != p && !m.same_cpu(p, q) && !dependent(m.processes[q].pending, o);
+bool search::stays_asleep(process_id q, process_id p, const op& o) const noexcept {
+  if (q == p || m.same_cpu(p, q)) return false;
+  if (!m.whole_primitives) return !dependent(m.processes[q].pending, o);
+  const access_list& list = would_access_[q];
+  return list.first != nullptr &&
+         std::none_of(list.first, list.first + list.count, [&o](const footprint& f) {
+           return conflict(f, o.what) || conflict(f, o.also);
+         });
 }
 
 void search::go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcept {
@@ -558,6 +716,7 @@ void search::go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcep
   process_set next = 0;
   for (process_set left = (n.done & ~n.late) | n.sleep; left != 0; left &= left - 1) {
     const process_id q = lowest(left);
+    if (m.whole_primitives && (n.done & just(q)) != 0) find_accesses(n, depth, q);
     if (stays_asleep(q, p, o)) next |= just(q);
   }
   asleep_ = next;

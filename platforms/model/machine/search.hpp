@@ -19,11 +19,14 @@
 ///       for the first time there. The clock is such memory: who reads it sees which deadlines have passed.
 ///   R4. Who waits and keeps its CPU shuts out the other flows there: its wait depends on each of their steps, since one that
 ///       went before it may have helped.
+///   R5. A step may have several accesses (the mode `whole_primitives`): each counts, when it is made. A process that sleeps has taken its
+///       step once, in the branch that it sleeps because of: what was accessed there wakes it. If that is not known, all does.
 
 #include <cstdint>
 #include <cstring>
 
 #include "clock.hpp"
+#include "division.hpp"
 #include "op.hpp"
 #include "storage.hpp"
 
@@ -55,7 +58,8 @@ struct event {
   op what;
   process_id by;
   std::uint8_t cpu;
-  clock before;  ///< dependence: with its own step counted
+  clock before;                ///< dependence: with its own step counted
+  std::uint32_t first_access;  ///< of `search::accesses_` (the mode `whole_primitives`)
 };
 
 class search {
@@ -75,8 +79,24 @@ class search {
   /// What was learned changes the points: begin again.
   void restart() noexcept;
 
+  // --- divided among processes: see division.hpp ---
+  /// From now on, or, with null, no more.
+  void divide(division* among) noexcept {
+    divided_ = among;
+    root_ = 0;
+  }
+  /// Another process has been started, and this is it: the job is another's.
+  void begin_without_job() noexcept;
+  /// The job is done, if there was one; and this is the next.
+  void end_job() noexcept;
+  void begin_job(const division::job& next) noexcept;
+  /// If another process waits for a job, and there is none: makes one of a branch that is left here. Context: the host.
+  void offer_jobs() noexcept;
+
   process_id choose(process_set enabled) noexcept;
   void step(process_id p, const op& o) noexcept;
+  /// R5. The last step was p's, and `o` is a part of it.
+  void extend(process_id p, const op& o) noexcept;
   /// R3. The present step has made a plain access that meets one of step `at`, by `other`.
   void meets(std::uint32_t at, process_id other) noexcept;
   /// R4. The present process begins to wait.
@@ -85,12 +105,22 @@ class search {
   /// are finished at its depth; if none is, as most of those below. A guess: a race that is found late adds branches near the root.
   /// Source: Knuth, "Estimating the efficiency of backtrack programs" (1975); Kilby et al., "Estimating search tree size" (2006).
   [[nodiscard]] double searched() const noexcept;
+  /// The same of all processes.
+  [[nodiscard]] double searched_by_all() const;
   [[nodiscard]] std::uint32_t steps_taken() const noexcept {
     return static_cast<std::uint32_t>(events.size());
   }
 
-  /// The choices of the last execution, to be replayed.
+  /// The choices of the last execution.
   pool<process_id> choices;
+  /// The same, to be replayed by one that has not learned what is shared (every_access): each access that may be a point counts.
+  [[nodiscard]] const pool<process_id>& to_be_replayed() const noexcept {
+    return counts_passes() && how_ != method::replay ? all_ : choices;
+  }
+  [[nodiscard]] bool replays() const noexcept { return how_ == method::replay; }
+  /// The process makes an access that is no point, and would be one if others used that memory (every_access). False: it is one,
+  /// since the replay goes on with another process.
+  bool passes(process_id p) noexcept;
   pool<event> events;
   void replay(const process_id* list, std::size_t count) noexcept;
   /// Who comes next in what is replayed; `no_process`: it is not said.
@@ -101,40 +131,58 @@ class search {
   [[nodiscard]] bool replayed_all() const noexcept { return choices.size() >= replayed_count_; }
 
  private:
-  struct node {
-    process_set enabled, todo, done, sleep;
-    process_set late;           ///< what they went on to do from here depends on steps of others
-    std::uint64_t fingerprint;  ///< of the chosen step; 0: not taken yet
-    std::uint32_t replaceable;  ///< CPUs whose task may be replaced
-    std::uint32_t interruptible[2];
-    process_id chosen;
-  };
   process_id choose_new(process_set enabled) noexcept;
   process_id choose_at_random(process_set enabled) noexcept;
   process_id choose_by_priority(process_set enabled) noexcept;
   process_id choose_by_steps(process_set enabled) noexcept;
   process_id choose_by_what_is_left(process_set enabled) noexcept;
-  void conflicts_of(process_id p, const op& o) noexcept;
+  void conflicts_of(process_id p, const op& o, std::uint32_t depth) noexcept;
   void record_touch(const footprint& f, std::uint32_t at, process_id p, bool enables) noexcept;
   [[nodiscard]] bool open_to(std::uint32_t k, process_id q) const noexcept;
   void reverse(std::uint32_t at, process_id q, const clock& before) noexcept;
-  static bool add_one_of(node& n, process_id preferred, process_set ordered,
-                         process_set any) noexcept;
+  bool add_one_of(std::uint32_t k, process_id preferred, process_set ordered,
+                  process_set any) noexcept;
   [[nodiscard]] process_set initials(std::uint32_t from, process_id q, const clock& before,
                                      const std::uint32_t* postponed, bool in_order,
                                      bool only_past) const noexcept;
   void go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcept;
-  [[nodiscard]] static bool stays_asleep(process_id q, process_id p, const op& o) noexcept;
+  [[nodiscard]] bool stays_asleep(process_id q, process_id p, const op& o) const noexcept;
+  void note_accesses(const op& o) noexcept;
+  void keep_accesses(std::uint32_t depth, std::size_t steps, std::size_t accesses) noexcept;
+  void find_accesses(const node& n, std::uint32_t depth, process_id q) noexcept;
   [[nodiscard]] static bool cpu_is_shared(unsigned cpu) noexcept;
 
   method how_ = method::exhaustive;
   random_source random_;
+  [[nodiscard]] static bool counts_passes() noexcept;
+  pool<process_id> all_;
   pool<node> path_;
+  division* divided_ = nullptr;
+  std::uint32_t root_ = 0;  ///< the states above are shared, and the job is a branch of the last
+  pool<division::place> places_;  ///< of them
+  bool has_job_ = true;
+  bool begins_job_ = false;
   // Of the states that are finished, by depth: how many, and how many branches they had.
   static constexpr std::size_t counted_depths = 4096;
+  void expected_branches(double* expected, std::size_t depths) const noexcept;
   std::uint64_t finished_[counted_depths] = {};
   std::uint64_t branches_[counted_depths] = {};
   process_set asleep_ = 0;
+  // R5: what steps have accessed, of this execution; of branches that are done, as long as their states are on the path; and what
+  // those would access that are asleep.
+  struct record {
+    std::uint32_t depth;
+    process_id by;
+    std::uint32_t first, count;
+  };
+  pool<footprint> accesses_;
+  pool<footprint> kept_;
+  pool<record> records_;
+  struct access_list {
+    const footprint* first = nullptr;  ///< null: it is not known
+    std::uint32_t count = 0;
+  };
+  access_list would_access_[max_processes];
   std::uint32_t conflicting_[4096] = {};
   unsigned conflicting_count_ = 0;
   // samplers

@@ -15,10 +15,13 @@
 #include <string_view>
 #include <vector>
 
+#include "division.hpp"
 #include "machine.hpp"
 
 namespace interlock::machine {
 namespace {
+
+constexpr unsigned max_divided = division::max_processes_of_one;
 
 const char* (*namer)() = nullptr;
 
@@ -92,6 +95,11 @@ std::string set(interlock_machine_options& o, const std::string& key, const std:
   if (key == "cpus") {
     if (!number(value, n) || n == 0 || n > max_cpus) return "1 to 8";
     o.cpus = static_cast<unsigned>(n);
+    return "";
+  }
+  if (key == "processes") {
+    if (!number(value, n) || n == 0 || n > max_divided) return "1 to 64";
+    o.processes = static_cast<unsigned>(n);
     return "";
   }
   if (key == "pct_depth") {

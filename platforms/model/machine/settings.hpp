@@ -36,12 +36,13 @@ struct shared_exploration {
   std::atomic<std::uint64_t>
       searched;                      ///< millionths of the exhaustive search, estimated; 0: unknown
   std::atomic<std::uint64_t> ended;  ///< 0: not yet; 1: it has; 2 + n: process n has seen it fail
-  std::uint64_t reserved[2];
+  std::atomic<std::uint64_t> divides;  ///< 1: processes that are granted to the search, it starts
+  std::atomic<std::uint64_t> granted;  ///< so many beside the first
 };
 static_assert(sizeof(shared_exploration) == 64);
 
 /// INTERLOCK_EXPLORE_SHARE, "N:FILE": this is process N of those that share the explorations. The first one, 0, does all that one alone would do; the
-/// others only sample. Without it: process 0, on memory of its own.
+/// others only sample. An exhaustive search it divides among processes that it starts itself: see division.hpp. Without it: process 0, on memory of its own.
 struct share {
   shared_exploration* of;  ///< null: the file has no room for it, so that it is process 0's alone
   unsigned process;

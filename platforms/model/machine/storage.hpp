@@ -32,6 +32,7 @@ class pool {
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   T& back() noexcept { return data_[size_ - 1]; }
   T* data() noexcept { return data_; }
+  [[nodiscard]] const T* data() const noexcept { return data_; }
   T* begin() noexcept { return data_; }
   T* end() noexcept { return data_ + size_; }
 

@@ -53,6 +53,14 @@ EXPORT void __tsan_func_exit() {
   if (f.depth != 0) --f.depth;
 }
 
+// -finstrument-functions: the library's functions, and no others. Behind __tsan_func_entry, before __tsan_func_exit.
+EXPORT void __cyg_profile_func_enter(void* /*function*/, void* /*caller*/) {
+  if (m.whole_primitives && m.running) m.me().enters_library();
+}
+EXPORT void __cyg_profile_func_exit(void* /*function*/, void* /*caller*/) {
+  if (m.whole_primitives && m.running) m.me().leaves_library();
+}
+
 #define ACCESSES(size)                                                                     \
   EXPORT void __tsan_read##size(void* p) { plain(p, size, false, false, CALLER); }         \
   EXPORT void __tsan_write##size(void* p) { plain(p, size, true, false, CALLER); }         \

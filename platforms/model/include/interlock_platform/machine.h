@@ -151,8 +151,10 @@ struct interlock_machine_options {
   void (*state)(
       void* argument,
       void*
-          context); /* called at the end of each complete execution, in the host: to collect final states */
+          context); /* called at the end of each complete execution, in the host of the process that ran it: to collect final states */
   void* state_context;
+  unsigned
+      processes; /* an exhaustive search is divided among so many, 1 to 64; 0: 1. The others are forked */
   const char*
       name; /* in what is written of it; null: as `interlock_machine_name_explorations` says, else its number */
 };
