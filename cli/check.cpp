@@ -133,8 +133,9 @@ void add_check_options(CLI::App& verb, check_options& options) {
   verb.add_option("--preemption", options.preemption, "When a CPU goes over to another task [full]")
       ->check(CLI::IsMember({"none", "voluntary", "full"}));
   verb.add_option("--granularity", options.granularity,
-                  "Whether the insides of the library are explored too [user: no]")
-      ->check(CLI::IsMember({"user", "full"}));
+                  "How closely the library is explored: its operations as one step each, their "
+                  "insides, or these with interrupts [user: their insides]")
+      ->check(CLI::IsMember({"primitive", "user", "full"}));
   verb.add_option("--memory", options.memory, "The memory model [sc]")
       ->check(CLI::IsMember({"sc", "tso"}));
   verb.add_option("--points", options.points, "Where another flow may come in [synchronisation]")

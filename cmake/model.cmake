@@ -51,8 +51,12 @@ target_link_libraries(interlock_machine PRIVATE ${INTERLOCK_BOOST_CONTEXT} ${INT
 
 # --- the core, and the platform's own files ---
 
+# The library's own functions tell the machine where they begin and end: to granularity `primitive` one of them is a step. What of the
+# C++ library is compiled with them is not theirs: the linker may take it for the program's as well. Nor are the inline functions of the
+# public headers: g++ would have each of them tell, also where it is inlined.
 interlock_add_layers(interlock_model ${interlock_model_dir} interlock_model_objects
-                     ${interlock_model_options})
+                     ${interlock_model_options} -finstrument-functions
+                     "$<$<CXX_COMPILER_ID:GNU>:-finstrument-functions-exclude-file-list=/usr/,/include/interlock/>")
 target_compile_options(interlock_model_layer_platform PRIVATE -O2)
 
 add_library(interlock_model_layer_visible OBJECT ${interlock_model_dir}/src/instrumented/visible.cpp)

@@ -197,7 +197,7 @@ TEST_P(divided, a_failure_in_one_ends_all) {
   EXPECT_EQ(explore(again, f).text.substr(0, 23), "BUG: abort() was called");
 }
 
-TEST_P(divided, samplers_are_not) {
+TEST_P(divided, samplers_are_not_nor_is_a_search_by_primitives) {
   const auto runs_alone = [](const interlock_machine_options& o) {
     shared_texts ran;
     const outcome r = explore(
@@ -209,6 +209,9 @@ TEST_P(divided, samplers_are_not) {
   interlock_machine_options o = options_for(GetParam(), random_ones);
   o.executions = 500;
   EXPECT_EQ(runs_alone(o), 500u);
+  o = options_for(GetParam());
+  o.granularity = 2;
+  EXPECT_EQ(runs_alone(o), 1680u);
 }
 
 INSTANTIATE_TEST_SUITE_P(processes, divided, testing::Values(1u, 2u, 3u));

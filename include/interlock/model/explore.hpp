@@ -53,6 +53,7 @@ enum class memory : unsigned {
 enum class granularity : unsigned {
   user,       ///< interrupts come only where the CPU lets them in
   full,       ///< also where the library holds them back, so that its replay of them is explored
+  primitive,  ///< an operation of the library is one step, but where it waits or calls the program
 };
 
 struct options {

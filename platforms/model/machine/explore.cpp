@@ -528,8 +528,8 @@ constexpr char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 constexpr char preemption_letters[] = "nvf";
 constexpr const char* preemption_names[] = {"none", "voluntary", "full"};
-constexpr char granularity_letters[] = "uF";
-constexpr const char* granularity_names[] = {"user", "full"};
+constexpr char granularity_letters[] = "uFp";
+constexpr const char* granularity_names[] = {"user", "full", "primitive"};
 
 /// The options come from the token; `note` names those that it changes.
 bool decode(const char* token, interlock_machine_options& options, std::string& list,

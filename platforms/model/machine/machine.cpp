@@ -452,11 +452,19 @@ void machine::wake_spinners(const footprint& f) noexcept {
 /// Before it writes.
 void machine::overwrites(std::uintptr_t address, std::size_t size) noexcept {
   process& p = me();
-  if (!p.watched || p.wrote) return;
+  while (p.watched && !p.wrote && size != 0) {
+    const std::size_t part = size < sizeof p.old[0].value ? size : sizeof p.old[0].value;
+    overwrites_part(p, address, part);
+    address += part;
+    size -= part;
+  }
+}
+
+void machine::overwrites_part(process& p, std::uintptr_t address, std::size_t size) noexcept {
   for (unsigned i = 0; i < p.old_count; ++i) {
     if (p.old[i].address == address && p.old[i].size == size) return;
   }
-  if (p.old_count == process::max_overwritten || size > sizeof p.old[0].value) {
+  if (p.old_count == process::max_overwritten) {
     p.wrote = true;
     return;
   }
@@ -465,12 +473,22 @@ void machine::overwrites(std::uintptr_t address, std::size_t size) noexcept {
   std::memcpy(&o.value, reinterpret_cast<const void*>(address), size);
 }
 
+/// What is left in a frame that has ended is nobody's.
+void machine::forget_overwritten(process& p, std::uintptr_t top) noexcept {
+  for (unsigned i = 0; i < p.old_count;) {
+    if (p.stack.owns(p.old[i].address) && p.old[i].address < top) {
+      p.old[i] = p.old[--p.old_count];
+    } else {
+      ++i;
+    }
+  }
+}
+
 bool machine::unchanged(const process& p) const noexcept {
   if (p.wrote) return false;
   for (unsigned i = 0; i < p.old_count; ++i) {
-    if (std::memcmp(&p.old[i].value, reinterpret_cast<const void*>(p.old[i].address),
-                    p.old[i].size) != 0)
-      return false;
+    const process::overwritten& o = p.old[i];
+    if (std::memcmp(&o.value, reinterpret_cast<const void*>(o.address), o.size) != 0) return false;
   }
   return true;
 }

@@ -261,6 +261,8 @@ class machine {
   bool is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept;
   /// TSO: the frame below `top` ends; no store to it may be left in the buffer.
   void leaves_frame(std::uintptr_t top, std::uintptr_t pc) noexcept;
+  /// The frame of `p` below `top` ends.
+  static void forget_overwritten(process& p, std::uintptr_t top) noexcept;
   /// TSO: waits until the own CPU's buffer is empty.
   void drain(std::uintptr_t pc) noexcept;
   /// After an atomic access that found, or left, `value`.
@@ -343,7 +345,7 @@ class machine {
   unsigned user_tasks = 0;
   preemption model = preemption::full;
   bool full_granularity = false;
-  bool whole_primitives = false;  ///< the mode `whole_primitives`
+  bool whole_primitives = false;  ///< granularity `primitive`
   bool every_access = false;
   bool tso = false;
   std::uint32_t stamp = 0;
@@ -449,6 +451,7 @@ class machine {
   void note_spin(std::uintptr_t pc) noexcept;
   bool try_spin(std::uintptr_t pc) noexcept;
   void overwrites(std::uintptr_t address, std::size_t size) noexcept;
+  static void overwrites_part(process& p, std::uintptr_t address, std::size_t size) noexcept;
   [[nodiscard]] bool unchanged(const process& p) const noexcept;
   void wake_spinners(const footprint& f) noexcept;
   [[noreturn]] void to_host() noexcept;

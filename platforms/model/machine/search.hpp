@@ -19,7 +19,7 @@
 ///       for the first time there. The clock is such memory: who reads it sees which deadlines have passed.
 ///   R4. Who waits and keeps its CPU shuts out the other flows there: its wait depends on each of their steps, since one that
 ///       went before it may have helped.
-///   R5. A step may have several accesses (the mode `whole_primitives`): each counts, when it is made. A process that sleeps has taken its
+///   R5. A step may have several accesses (granularity `primitive`): each counts, when it is made. A process that sleeps has taken its
 ///       step once, in the branch that it sleeps because of: what was accessed there wakes it. If that is not known, all does.
 
 #include <cstdint>
@@ -59,7 +59,7 @@ struct event {
   process_id by;
   std::uint8_t cpu;
   clock before;                ///< dependence: with its own step counted
-  std::uint32_t first_access;  ///< of `search::accesses_` (the mode `whole_primitives`)
+  std::uint32_t first_access;  ///< of `search::accesses_` (granularity `primitive`)
 };
 
 class search {

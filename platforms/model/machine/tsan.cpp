@@ -47,10 +47,12 @@ EXPORT void __tsan_func_entry(void* caller) {
 EXPORT void __tsan_func_exit() {
   if (!m.running) return;
   // The caller's frame pointer: what lies below it, and above its stack pointer, is gone when it returns.
-  if (m.tso)
-    m.leaves_frame(*static_cast<const std::uintptr_t*>(__builtin_frame_address(0)), CALLER);
-  flow& f = m.me().stack;
-  if (f.depth != 0) --f.depth;
+  const auto* const frame = static_cast<const std::uintptr_t*>(__builtin_frame_address(0));
+  if (m.tso) m.leaves_frame(*frame, CALLER);
+  process& p = m.me();
+  if (p.old_count != 0) [[unlikely]]
+    machine::forget_overwritten(p, *frame);
+  if (p.stack.depth != 0) --p.stack.depth;
 }
 
 // -finstrument-functions: the library's functions, and no others. Behind __tsan_func_entry, before __tsan_func_exit.
