@@ -128,8 +128,8 @@ void add_check_options(CLI::App& verb, check_options& options) {
       ->check(CLI::Validator{check_number, ""})
       ->type_name("N");
   verb.add_option("--strategy", options.strategy, "How executions are chosen [portfolio]")
-      ->check(
-          CLI::IsMember({"portfolio", "exhaustive", "enumerate", "random", "pct", "pos", "urw"}));
+      ->check(CLI::IsMember(
+          {"portfolio", "exhaustive", "enumerate", "random", "pct", "pos", "urw", "samplers"}));
   verb.add_option("--preemption", options.preemption, "When a CPU goes over to another task [full]")
       ->check(CLI::IsMember({"none", "voluntary", "full"}));
   verb.add_option("--granularity", options.granularity,

@@ -30,8 +30,8 @@ inline model::options all(unsigned cpus = 2) {
 inline model::options some(std::uint64_t executions, unsigned cpus = 2) {
   model::options o;
   o.cpus = cpus;
-  o.strategy = model::strategy::pct;
-  o.executions = executions;
+  o.strategy = model::strategy::samplers;
+  o.executions = executions + executions / 2;  // so many of them by pct
   return o;
 }
 

@@ -41,6 +41,7 @@ enum class strategy : unsigned {
   pct,         ///< random priorities that change `pct_depth - 1` times (Burckhardt et al., 2010)
   pos,         ///< random priorities of steps (Yuan, Yang, Gu, 2018)
   urw,         ///< each order of steps about as likely (Zhao, Wolff, Mathur, Roychoudhury, 2025)
+  samplers,    ///< pct for the most part, the other three between
 };
 
 /// What a load may see.

@@ -745,6 +745,17 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
         if (!helps || !e.spent()) passed = e.run(samplers[options.strategy - 3], 0);
         break;
       }
+      case 7: {
+        // What one of them seldom meets another may meet at once.
+        constexpr method samplers[] = {method::pct, method::pct, method::pos, method::pct,
+                                       method::urw, method::pct, method::pct, method::random};
+        constexpr std::uint64_t turns = 12;
+        const std::uint64_t turn = options.executions != 0 ? options.executions / turns + 1 : 1'000;
+        e.begin_sampling(options.executions);
+        for (unsigned i = shared.process; passed && !e.spent(); ++i)
+          passed = e.run(samplers[i % std::size(samplers)], turn);
+        break;
+      }
       default: {
         // The portfolio: all of it if that ends soon, then the samplers in turn.
         constexpr std::uint64_t most = 20'000;

@@ -26,7 +26,7 @@ constexpr unsigned max_divided = division::max_processes_of_one;
 const char* (*namer)() = nullptr;
 
 constexpr const char* strategies[] = {"portfolio", "exhaustive", "enumerate", "random",
-                                      "pct",       "pos",        "urw"};
+                                      "pct",       "pos",        "urw",       "samplers"};
 constexpr const char* preemptions[] = {"none", "voluntary", "full"};
 constexpr const char* granularities[] = {"user", "full", "primitive"};
 constexpr const char* memories[] = {"sc", "tso"};

@@ -140,7 +140,7 @@ struct interlock_machine_options {
   unsigned memory;      /* 0 sequentially consistent, 1 TSO: store buffers of atomics */
   unsigned points;      /* 0 synchronisation only, 1 every access */
   unsigned
-      strategy; /* 0 portfolio, 1 exhaustive, 2 enumerate (no reduction), 3 random, 4 pct, 5 pos, 6 urw */
+      strategy; /* 0 portfolio, 1 exhaustive, 2 enumerate (no reduction), 3 random, 4 pct, 5 pos, 6 urw, 7 samplers */
   unsigned pct_depth; /* bugs of this depth are looked for by pct */
   uint64_t seed;
   uint64_t executions;  /* at most; 0: no limit */
