@@ -21,7 +21,7 @@ shows() { # shows <what of> <expectation>...
 # A fence, readers, locks that do not nest, a softirq on a task.
 expect_status 1 check "$program" --filter device.does_too_little --trace trace
 shows 'check' 'track=CPU 0' 'track=CPU 1' 'track=main holds' 'track=device holds' \
-  'slice=main>starts' 'slice=device>starts' 'slice=main>softirq' 'held=device:RCU reader' 'held=main:F' 'overlap=device:F,G' \
+  'slice=main>starts' 'slice=device>starts' 'slice=main>softirq' 'held=device:RCU reader' 'held=main:G' 'overlap=device:G,H' \
   'instant=makes fence' 'instant=signals fence' 'instant=fails' 'arrow=makes fence>waits for fence' \
   'arrow=signals fence>has waited for fence' 'arrow=wakes who sleeps on>goes on, woken on' 'failure=BUG: abort() was called'
 # An interrupt on what it halts, by a replay.

@@ -15,7 +15,7 @@ constexpr const char* variable = "INTERLOCK_TEST_VARIABLE";
 TEST(system, what_is_set_in_the_environment_is_gone_with_the_execution) {
   const model::expectations here;
   ASSERT_EQ(unsetenv(variable), 0);
-  const auto r = model::explore(some(3), [] {
+  const auto r = model::explore(some(2), [] {
     EXPECT_EQ(std::getenv(variable), nullptr);
     EXPECT_EQ(setenv(variable, "one", 1), 0);
     EXPECT_EQ(setenv(variable, "two", 0), 0);

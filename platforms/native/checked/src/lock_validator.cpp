@@ -248,11 +248,11 @@ void pop(held_locks& held, const void* lock) noexcept {
   }
 }
 
-/// Something was switched on: what is held now is exposed to it.
-void expose_held(void* caller) noexcept {
+/// Something is about to be switched on: what is held now is exposed to it. `then`: the context as it will be.
+void expose_held(const context& then, void* caller) noexcept {
   held_locks* const held = own_list;
   if (held == nullptr || held->depth == 0 || !is_on()) return;
-  const std::uint32_t bits = exposure(context_now());
+  const std::uint32_t bits = exposure(then);
   if (bits == 0) return;
   for (std::uint32_t i = 0; i < held->depth; ++i) {
     const held_lock& h = held->list[i];
@@ -345,10 +345,19 @@ void lock_release(const void* lock) noexcept {
   if (own_list != nullptr) pop(*own_list, lock);
 }
 
-void irqs_on() noexcept { expose_held(__builtin_return_address(0)); }
+// The words are written after these announcements.
+
+void irqs_on() noexcept {
+  context then = context_now();
+  then.irqs_off = false;
+  expose_held(then, __builtin_return_address(0));
+}
 
 void context_exit(std::uint32_t bits) noexcept {
-  if (bits == context_bits::softirq_disabled) expose_held(__builtin_return_address(0));
+  if (bits != context_bits::softirq_disabled) return;
+  context then = context_now();
+  then.interrupts -= bits;
+  expose_held(then, __builtin_return_address(0));
 }
 
 }  // namespace event
