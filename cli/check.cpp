@@ -114,10 +114,10 @@ void add_check_options(CLI::App& verb, check_options& options) {
   verb.add_option("--filter", options.filter,
                   "Only the GoogleTest tests that match, as --gtest_filter")
       ->type_name("PATTERN");
-  verb.add_option(
-          "-j,--jobs", options.jobs,
-          "Processes at once [all CPUs]; those that are idle help; 1: the binary as a whole, "
-          "once")
+  verb.add_option("-j,--jobs", options.jobs,
+                  "Processes at once [all CPUs]; those that are idle help, or take a part of a "
+                  "search; 1: the binary as a whole, "
+                  "once")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   verb.add_option("--time", options.time, "For each exploration: 10s, 500ms, 2m; 0: no limit [10s]")
@@ -133,8 +133,8 @@ void add_check_options(CLI::App& verb, check_options& options) {
   verb.add_option("--preemption", options.preemption, "When a CPU goes over to another task [full]")
       ->check(CLI::IsMember({"none", "voluntary", "full"}));
   verb.add_option("--granularity", options.granularity,
-                  "How closely the library is explored: its operations as one step each, their "
-                  "insides, or these with interrupts [user: their insides]")
+                  "primitive: an operation of the library is one step; user: its insides are "
+                  "explored; full: with interrupts there too [user]")
       ->check(CLI::IsMember({"primitive", "user", "full"}));
   verb.add_option("--memory", options.memory, "The memory model [sc]")
       ->check(CLI::IsMember({"sc", "tso"}));

@@ -14,9 +14,10 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct completion {
   /// Nothing is complete. The class of its lock is its declaration, see lock_class.hpp.
+  /// Context: any but NMI.
   template <class Here = decltype([] {})>
-  INTERLOCK_ALWAYS_INLINE constexpr completion(location where = location::current()) noexcept
-      : wq_{declaration<Here>{}, where, "wait"} {}
+  INTERLOCK_ALWAYS_INLINE constexpr completion(declared_at here = declared_at::current()) noexcept
+      : wq_{declaration<Here>{}, here.where(), "wait"} {}
   completion(const completion&) = delete;
   completion& operator=(const completion&) = delete;
 

@@ -18,8 +18,24 @@ struct location {
   }
 };
 
+/// Where a lock is declared: the default argument of its constructor, and nothing that a location
+/// turns into. Internal.
+class declared_at {
+ public:
+  static constexpr declared_at current(const char* file = __builtin_FILE(),
+                                       int line = __builtin_LINE()) noexcept {
+    return declared_at{{file, line}};
+  }
+  [[nodiscard]] constexpr location where() const noexcept { return where_; }
+
+ private:
+  explicit constexpr declared_at(location where) noexcept : where_{where} {}
+  location where_;
+};
+
 /// Names a declaration at compile time: each use of a constructor whose parameter `Which` has the default
-/// `decltype([] {})` has a type of its own there. A primitive hands on to what it is made of.
+/// `decltype([] {})` has a type of its own there. A primitive hands it on to the locks that it is made of.
+/// Internal.
 template <class Which>
 struct declaration {};
 

@@ -11,7 +11,8 @@
 ///   constinit lock_class parent_class{"parent"}, child_class{"child"};
 ///   node::node(bool leaf) { set_lock_class(lock, leaf ? child_class : parent_class); }
 ///
-/// On other platforms nothing of it is left. See docs/lock-validator.md.
+/// For a wait queue that is the class of its `lock`. A completion's is always its declaration, and so is that of
+/// the `wait_lock` inside a mutex. On other platforms nothing of it is left. See docs/lock-validator.md.
 /// Source: Linux Documentation/locking/lockdep-design.rst (classes).
 
 #include "interlock/mutex.hpp"
@@ -22,6 +23,7 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 /// A class with a name, which reports show. Lifetime: static storage; so is that of `name`.
 class lock_class {
  public:
+  /// Context: any.
   constexpr explicit lock_class(const char* name) noexcept : name_{name} {}
   lock_class(const lock_class&) = delete;
   lock_class& operator=(const lock_class&) = delete;
@@ -35,13 +37,16 @@ class lock_class {
 
 /// Gives `lock` its class; its former orders stay with the former class. A lock that is constructed
 /// anew has the class of its declaration again.
-/// Context: any; nobody holds the lock or waits for it.
+/// Context: any but NMI; nobody holds the lock or waits for it.
 inline void set_lock_class(spinlock& lock, const lock_class& which) noexcept {
   platform::event::lock_set_class(&lock, &which, which.name());
 }
-/// Context: any; nobody holds the lock or waits for it.
+/// Context: any but NMI; nobody holds the lock or waits for it.
 inline void set_lock_class(mutex& lock, const lock_class& which) noexcept {
   platform::event::lock_set_class(&lock, &which, which.name());
 }
+/// A class is told by its address, so it has to last.
+void set_lock_class(spinlock& lock, const lock_class&& which) = delete;
+void set_lock_class(mutex& lock, const lock_class&& which) = delete;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

@@ -29,10 +29,11 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct INTERLOCK_CAPABILITY("mutex") mutex {
   /// Unlocked. Its class is its declaration, see lock_class.hpp.
+  /// Context: any but NMI.
   template <class Here = decltype([] {})>
-  INTERLOCK_ALWAYS_INLINE constexpr mutex(location where = location::current()) noexcept
-      : wait_lock_{declaration<Here>{}, where, "wait_lock"}, waiters_{&waiters_, &waiters_} {
-    platform::event::lock_init<Here>(this, where, nullptr);
+  INTERLOCK_ALWAYS_INLINE constexpr mutex(declared_at here = declared_at::current()) noexcept
+      : wait_lock_{declaration<Here>{}, here.where(), "wait_lock"}, waiters_{&waiters_, &waiters_} {
+    platform::event::lock_init<Here>(this, here.where(), nullptr);
   }
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;

@@ -24,10 +24,11 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 
 struct INTERLOCK_CAPABILITY("spinlock") spinlock {
   /// Unlocked. Its class is its declaration, see lock_class.hpp.
+  /// Context: any but NMI.
   template <class Here = decltype([] {})>
-  INTERLOCK_ALWAYS_INLINE constexpr spinlock(location where = location::current()) noexcept
-      : spinlock{declaration<Here>{}, where, nullptr} {}
-  /// As `part` of a larger primitive, declared by `Here`.
+  INTERLOCK_ALWAYS_INLINE constexpr spinlock(declared_at here = declared_at::current()) noexcept
+      : spinlock{declaration<Here>{}, here.where(), nullptr} {}
+  /// As `part` of a larger primitive, declared by `Here`. Internal; `part` has static storage.
   template <class Here>
   INTERLOCK_ALWAYS_INLINE constexpr spinlock(declaration<Here>, location where,
                                              const char* part) noexcept {

@@ -19,10 +19,11 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 /// has returned.
 struct wait_queue {
   /// Nobody waits. The class of its lock is its declaration, see lock_class.hpp.
+  /// Context: any but NMI.
   template <class Here = decltype([] {})>
-  INTERLOCK_ALWAYS_INLINE constexpr wait_queue(location where = location::current()) noexcept
-      : wait_queue{declaration<Here>{}, where, "lock"} {}
-  /// As `part` of a larger primitive, declared by `Here`.
+  INTERLOCK_ALWAYS_INLINE constexpr wait_queue(declared_at here = declared_at::current()) noexcept
+      : wait_queue{declaration<Here>{}, here.where(), "lock"} {}
+  /// As `part` of a larger primitive, declared by `Here`. Internal; `part` has static storage.
   template <class Here>
   INTERLOCK_ALWAYS_INLINE constexpr wait_queue(declaration<Here> here, location where,
                                                const char* part) noexcept

@@ -20,10 +20,21 @@ inline void restore_preempt_count(std::uint32_t wanted) noexcept {
 
   atomic<std::uint32_t>& count = platform::this_cpu().interrupt_count;
   const std::uint32_t wanted_count = wanted & ~preempt_mask;
-  const std::uint32_t now = count.load_relaxed();
-  if (now < wanted_count) platform::event::context_enter(wanted_count - now);
-  count.store_relaxed(wanted_count);
-  if (now > wanted_count) platform::event::context_exit(now - wanted_count);
+  const auto settle = [&](std::uint32_t level, std::uint32_t mask) {
+    const std::uint32_t there = wanted_count & mask;
+    for (std::uint32_t now = count.load_relaxed(); (now & mask) < there; now += level) {
+      platform::event::context_enter(level);
+      count.store_relaxed(now + level);
+    }
+    for (std::uint32_t now = count.load_relaxed(); (now & mask) > there; now -= level) {
+      platform::event::context_exit(level);
+      count.store_relaxed(now - level);
+    }
+  };
+  settle(softirq_offset, softirq_offset);
+  settle(softirq_disable_offset, softirq_mask & ~softirq_offset);
+  settle(hardirq_offset, hardirq_mask);
+  settle(nmi_offset, nmi_mask);
 }
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM::detail

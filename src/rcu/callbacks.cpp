@@ -197,8 +197,8 @@ class serving_softirq {
   ~serving_softirq() {
     barrier();
     cpu_words& cpu = platform::this_cpu();
-    cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() - softirq_offset);
     platform::event::context_exit(softirq_offset);
+    cpu.interrupt_count.store_relaxed(cpu.interrupt_count.load_relaxed() - softirq_offset);
     barrier();
     if (cpu.softirq_pending.load_relaxed() != 0 && !in_interrupt()) replay_pending();
   }

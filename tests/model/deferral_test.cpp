@@ -179,8 +179,8 @@ outcome explore(unsigned strategy, unsigned granularity) {
 }
 
 constexpr unsigned first_seed = 1;
-constexpr unsigned end_seed = 201;
-constexpr unsigned seeds_per_test = 100;
+constexpr unsigned end_seed = 101;
+constexpr unsigned seeds_per_test = 50;
 
 /// Compares the programs of [from, to).
 void compare(unsigned from, unsigned to, unsigned granularity) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <thread>
 
 #include "interlock_platform/machine.h"
@@ -62,6 +63,65 @@ TEST(samplers, urw_spreads_evenly_where_a_fair_walk_does_not) {
   const counts by_walk = sample(random_walk);
   EXPECT_LT(*std::min_element(by_walk.begin(), by_walk.end()), even / 3);
   EXPECT_GT(*std::max_element(by_walk.begin(), by_walk.end()), even * 2);
+}
+
+// --- what one of them seldom meets, another meets at once ---
+
+std::atomic<int> last_by;
+std::atomic<int> switches;
+
+/// Fails if two tasks take turns at each of their steps: more switches than `pct` makes.
+void fails_by_turns(void*) {
+  last_by = 0;
+  switches = 0;
+  const auto take_turns = [](int me) {
+    for (int i = 0; i < 4; ++i) {
+      if (last_by.exchange(me) != me) ++switches;
+    }
+  };
+  std::thread one{take_turns, 1};
+  std::thread two{take_turns, 2};
+  one.join();
+  two.join();
+  if (switches == 8) std::abort();
+}
+
+/// Fails if the short task comes behind forty steps of the long one: no fair walk waits so long.
+void fails_when_late(void*) {
+  steps = 0;
+  std::thread shorter{[] {
+    if (steps.load() == 40) std::abort();
+  }};
+  std::thread longer{[] {
+    for (int i = 0; i < 40; ++i) steps.fetch_add(1);
+  }};
+  longer.join();
+  shorter.join();
+}
+
+bool fails(unsigned strategy, void (*function)(void*)) {
+  interlock_machine_options o{};
+  o.cpus = 3;
+  o.preemption = 2;
+  o.strategy = strategy;
+  o.seed = 1;
+  o.executions = 3'000;
+  interlock_machine_result r{};
+  interlock_machine_explore(&o, function, nullptr, &r);
+  const bool failed = r.failed;
+  interlock_machine_result_free(&r);
+  return failed;
+}
+
+TEST(samplers, in_turn_find_what_each_of_them_misses) {
+  constexpr unsigned pct = 4;
+  constexpr unsigned samplers = 7;
+  EXPECT_FALSE(fails(pct, fails_by_turns));
+  EXPECT_TRUE(fails(random_walk, fails_by_turns));
+  EXPECT_TRUE(fails(pct, fails_when_late));
+  EXPECT_FALSE(fails(random_walk, fails_when_late));
+  EXPECT_TRUE(fails(samplers, fails_by_turns));
+  EXPECT_TRUE(fails(samplers, fails_when_late));
 }
 
 }  // namespace

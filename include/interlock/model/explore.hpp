@@ -72,7 +72,9 @@ struct options {
   /// A deadline that is at least so far away when its wait begins passes only when nothing else can go on: it guards against
   /// a hang. 0: any may pass at any step. Not negative; no part of a token.
   std::chrono::nanoseconds far{};
-  /// Processes among which an exhaustive search is divided: 1 to 64. The others are forked, and end with the search.
+  /// Processes among which an exhaustive search is divided: 1 to 64; no part of a token. The others are forked, and end with the
+  /// search. What the function does outside of the machine happens in the process that runs the execution. With granularity
+  /// `primitive` nothing is divided.
   unsigned processes = 1;
   const char* replay = nullptr;  ///< the token of a failure: that execution alone
   /// In reports. Null: the test's (interlock/model/gtest.hpp), else a number. With a comma in it, it can not be replayed alone.

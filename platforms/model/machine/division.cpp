@@ -149,7 +149,9 @@ void division::look_after_others() noexcept {
     if (s_->processes[i].has_left.load()) continue;
     died_of_ = ended > 0 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     // What it had to do is not done, even if nobody else has any more.
-    if (stopped() != stop::failed) s_->stopped.store(stop::died);
+    for (stop why = stopped(); why != stop::failed && why != stop::died;) {
+      if (s_->stopped.compare_exchange_weak(why, stop::died)) break;
+    }
     wake_all(s_->changes);
   }
 }

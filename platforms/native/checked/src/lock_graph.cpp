@@ -194,7 +194,10 @@ bool is_news(class_index safe, class_index unsafe, unsigned line) noexcept {
   for (std::uint32_t i = 0; i < told_count; ++i) {
     if (told[i] == word) return false;
   }
-  if (told_count == told_end) return false;
+  if (told_count == told_end) {
+    reach_limit("MAX_LOCKDEP_REPORTS");
+    return false;
+  }
   told[told_count++] = word;
   return true;
 }
@@ -439,7 +442,9 @@ void set_class_of(const void* lock, class_index index) noexcept {
   const std::uint64_t place = place_of(key);
   for (unsigned i = 0; i < lock_probes; ++i) {
     std::uint64_t entry = 0;
-    if (locks[(place + i) % locks_size].compare_exchange_release(entry, wanted)) return;  // [C1]
+    atomic<std::uint64_t>& slot = locks[(place + i) % locks_size];
+    if (slot.compare_exchange_release(entry, wanted)) return;  // [C1] pairs with [C2]
+    if (is_of(entry, key)) return;  // another thread has met the same variable first
   }
   atomic<std::uint64_t>& victim = locks[(place + mix(key + index) % lock_probes) % locks_size];
   replaced(victim.exchange_acq_rel(wanted));  // [C1] pairs with [C2]

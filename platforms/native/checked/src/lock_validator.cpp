@@ -189,6 +189,10 @@ bool is_known(const held_lock& outer, const held_lock& inner) noexcept {
                                     : order_is_known(outer.index, inner.index);
 }
 
+bool stands_lock_by_lock(const held_lock& outer, const held_lock& inner) noexcept {
+  return outer.index != inner.index && may_be_one(outer.index, inner.index);
+}
+
 [[gnu::noinline]] void learn_order(const held_lock& outer, const held_lock& inner,
                                    const held_locks& held, void* caller) noexcept {
   if (in_graph()) return;
@@ -217,7 +221,8 @@ void check_order(const held_lock& inner, const held_locks& held, void* caller) n
     if (outer.context != inner.context) break;  // V1
     if (!is_known(outer, inner)) [[unlikely]]
       learn_order(outer, inner, held, caller);
-    if (!outer.attempt) break;  // it stands behind those below it already
+    // It stands behind those below it already, if it is not lock by lock that it does.
+    if (!outer.attempt && (i == 0 || !stands_lock_by_lock(held.list[i - 1], outer))) break;
   }
 }
 
