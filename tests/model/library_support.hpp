@@ -22,7 +22,7 @@ inline model::options all(unsigned cpus = 2) {
   o.cpus = cpus;
   o.strategy = model::strategy::exhaustive;
   o.executions = 0;
-  o.time = std::chrono::seconds{100};
+  o.time = std::chrono::seconds{240};
   return o;
 }
 
