@@ -15,10 +15,14 @@
 #include "interlock_platform/machine.h"
 #include "irq/descriptor.hpp"
 #include "library_support.hpp"
+#include "outcome_support.hpp"
 
 namespace {
 
 using namespace interlock;
+using outcome_support::enumerate;
+using outcome_support::exhaustive;
+using outcome_support::outcome;
 
 enum class code { load, store, add, irqs_off, irqs_on, bh_off, bh_on, raise, ring };
 struct instruction {
@@ -138,20 +142,20 @@ std::string text_of(const program& p) {
   return text;
 }
 
-constexpr unsigned enumerate = 2;
-constexpr unsigned exhaustive = 1;
 constexpr unsigned preemptible = 2;
 constexpr std::uint64_t most_executions = 12'000;
 
-struct outcome {
-  std::set<std::string> states;
-  bool complete;
-  std::string failure;
-  std::uint64_t executions;
-};
+std::string state_now() {
+  std::string state;
+  for (const auto& v : shared) state += std::to_string(v.load()) + ',';
+  for (const int v : of_softirqs) state += std::to_string(v) + ',';
+  for (const auto& r : results) {
+    for (const int v : r) state += std::to_string(v) + ',';
+  }
+  return state;
+}
 
 outcome explore(unsigned strategy, unsigned granularity) {
-  outcome out{};
   interlock_machine_options o{};
   o.cpus = now.cpus;
   o.preemption = preemptible;
@@ -159,23 +163,7 @@ outcome explore(unsigned strategy, unsigned granularity) {
   o.granularity = granularity;
   o.seed = 1;
   o.executions = most_executions;
-  o.state_context = &out.states;
-  o.state = [](void*, void* states) {
-    std::string state;
-    for (const auto& v : shared) state += std::to_string(v.load()) + ',';
-    for (const int v : of_softirqs) state += std::to_string(v) + ',';
-    for (const auto& r : results) {
-      for (const int v : r) state += std::to_string(v) + ',';
-    }
-    static_cast<std::set<std::string>*>(states)->insert(state);
-  };
-  interlock_machine_result r{};
-  interlock_machine_explore(&o, body, nullptr, &r);
-  out.complete = r.complete;
-  if (r.failed) out.failure = r.text;
-  out.executions = r.executions;
-  interlock_machine_result_free(&r);
-  return out;
+  return outcome_support::explore(o, body, state_now);
 }
 
 constexpr unsigned first_seed = 1;

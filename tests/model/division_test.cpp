@@ -18,15 +18,17 @@
 #include "division_support.hpp"
 #include "interlock/model/explore.hpp"
 #include "interlock_platform/machine.h"
+#include "outcome_support.hpp"
 
 namespace {
 
 using namespace interlock;
 using division_support::shared_texts;
 using division_support::this_process;
+using outcome_support::add_under_a_mutex;
+using outcome_support::enumerate;
+using outcome_support::exhaustive;
 
-constexpr unsigned exhaustive = 1;
-constexpr unsigned enumerate = 2;
 constexpr unsigned random_ones = 3;
 
 struct outcome {
@@ -73,22 +75,6 @@ outcome explore(interlock_machine_options o, const std::function<void()>& f,
   if (r.token != nullptr) out.token = r.token;
   interlock_machine_result_free(&r);
   return out;
-}
-
-void add_under_a_mutex(unsigned threads, unsigned steps) {
-  std::mutex lock;
-  unsigned n = 0;
-  std::vector<std::thread> all;
-  for (unsigned t = 0; t < threads; ++t) {
-    all.emplace_back([&] {
-      for (unsigned i = 0; i < steps; ++i) {
-        const std::lock_guard g{lock};
-        ++n;
-      }
-    });
-  }
-  for (std::thread& t : all) t.join();
-  if (n != threads * steps) std::abort();
 }
 
 /// Two threads, and all orders of `adds` steps of each.

@@ -17,10 +17,15 @@
 #include "division_support.hpp"
 #include "interlock/model/explore.hpp"
 #include "interlock_platform/machine.h"
+#include "outcome_support.hpp"
 
 namespace {
 
 using namespace interlock;
+using outcome_support::add_under_a_mutex;
+using outcome_support::enumerate;
+using outcome_support::exhaustive;
+using outcome_support::outcome;
 
 // --- programs ---
 
@@ -230,17 +235,8 @@ program generate_chain(unsigned seed) {
 
 // --- comparing ---
 
-constexpr unsigned enumerate = 2;
-constexpr unsigned exhaustive = 1;
 constexpr unsigned models = 3;
 constexpr std::uint64_t most_executions = 2'000;
-
-struct outcome {
-  std::set<std::string> states;
-  bool complete;
-  std::string failure;
-  std::uint64_t executions;
-};
 
 std::string state_now() {
   std::string state;
@@ -253,24 +249,13 @@ std::string state_now() {
 }
 
 outcome explore(unsigned strategy, unsigned preemption, void (*what)(void*) = body) {
-  outcome out{};
   interlock_machine_options o{};
   o.cpus = now.cpus;
   o.preemption = preemption;
   o.strategy = strategy;
   o.seed = 1;
   o.executions = most_executions;
-  o.state_context = &out.states;
-  o.state = [](void*, void* states) {
-    static_cast<std::set<std::string>*>(states)->insert(state_now());
-  };
-  interlock_machine_result r{};
-  interlock_machine_explore(&o, what, nullptr, &r);
-  out.complete = r.complete;
-  if (r.failed) out.failure = r.text;
-  out.executions = r.executions;
-  interlock_machine_result_free(&r);
-  return out;
+  return outcome_support::explore(o, what, state_now);
 }
 
 constexpr unsigned first_seed = 1;
@@ -492,22 +477,6 @@ void add_atomically(unsigned threads, unsigned steps) {
   }
   for (std::thread& t : all) t.join();
   if (n.load() != threads * steps) std::abort();
-}
-
-void add_under_a_mutex(unsigned threads, unsigned steps) {
-  std::mutex lock;
-  unsigned n = 0;
-  std::vector<std::thread> all;
-  for (unsigned t = 0; t < threads; ++t) {
-    all.emplace_back([&] {
-      for (unsigned i = 0; i < steps; ++i) {
-        const std::lock_guard g{lock};
-        ++n;
-      }
-    });
-  }
-  for (std::thread& t : all) t.join();
-  if (n != threads * steps) std::abort();
 }
 
 TEST(reduction, atomics_are_run_once_per_order) {

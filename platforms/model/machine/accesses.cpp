@@ -182,10 +182,10 @@ void machine::plain_access(std::uintptr_t address, std::size_t size, bool writes
       is_point = is_point || l.shared;
     });
     // A replay has not learned what is shared. It takes all for points, and goes on where it is not told otherwise.
-    const bool may_pass = !is_point || (strategy->replays() && !whole_primitives);
-    if (may_pass) {
+    const bool is_told = strategy->replays() && !whole_primitives;
+    if (!is_point || is_told) {
       is_point = !strategy->passes(self);
-      if (!is_point && strategy->replays() && !whole_primitives) {
+      if (!is_point && is_told) {
         me().pending = plain_op(address, size, writes, false, pc);
         commit();
       }

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -153,6 +154,14 @@ struct exploration {
     ++result.executions;
     result.steps += m.steps;
     if (result.executions % progress_every == 0) tell_progress();
+  }
+
+  /// `turn` executions of each in turn, until the budget is spent. Each process begins with another. False: one has failed.
+  bool run_in_turn(std::span<const method> samplers, std::uint64_t turn) {
+    for (std::size_t i = shared.process; !spent(); ++i) {
+      if (!run(samplers[i % samplers.size()], turn)) return false;
+    }
+    return true;
   }
 
   /// Runs executions of one method. False: one has failed.
@@ -752,8 +761,7 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
         constexpr std::uint64_t turns = 12;
         const std::uint64_t turn = options.executions != 0 ? options.executions / turns + 1 : 1'000;
         e.begin_sampling(options.executions);
-        for (unsigned i = shared.process; passed && !e.spent(); ++i)
-          passed = e.run(samplers[i % std::size(samplers)], turn);
+        passed = e.run_in_turn(samplers, turn);
         break;
       }
       default: {
@@ -768,8 +776,7 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
         if (options.executions != 0 && options.executions <= first) break;
         e.begin_sampling(options.executions != 0 ? options.executions - first : 0);
         constexpr method samplers[] = {method::pct, method::pos, method::urw, method::random};
-        for (unsigned i = shared.process; passed && !e.spent(); ++i)
-          passed = e.run(samplers[i % std::size(samplers)], turn);
+        passed = e.run_in_turn(samplers, turn);
         break;
       }
     }

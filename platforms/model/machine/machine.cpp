@@ -546,6 +546,12 @@ process_id machine::next_of_trial(process_set set) noexcept {
   return tried;
 }
 
+/// Whether it keeps its CPU meanwhile, its next operation says.
+void machine::will_wait(const op& next) noexcept {
+  me().pending = next;
+  strategy->waits();
+}
+
 void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
   process& p = me();
   // The second time at one place, without having changed or seen anything since: the next round would be the same.
@@ -563,8 +569,7 @@ void machine::relax(std::uintptr_t pc, op_kind kind) noexcept {
     if (varied) approximate = true;  // another round would be the same for it, not for others
     note_spin(place);
     if (p.patience == 0) {
-      p.pending = local_op(kind, pc);
-      strategy->waits();
+      will_wait(local_op(kind, pc));
       p.waits = wait_kind::relaxed;
     } else {
       --p.patience;
@@ -627,9 +632,9 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
   p.park_order = ++parks;
   p.spun_count = 0;
   p.spun_unknown = p.spun_changed = false;
-  p.pending = object_op(op_kind::wake, object::wait_queue, address, pc);
-  strategy->waits();
-  point(object_op(op_kind::wake, object::wait_queue, address, pc));
+  const op wake = object_op(op_kind::wake, object::wait_queue, address, pc);
+  will_wait(wake);
+  point(wake);
   p.waits = wait_kind::nothing;
   const bool woken = p.woken;
   if (!woken && watchdog && __atomic_load_n(word, __ATOMIC_SEQ_CST) != expected) {
@@ -650,10 +655,14 @@ int machine::park(const std::uint32_t* word, std::uint32_t expected, std::int64_
 /// Who reads the clock sees which deadlines have passed: the two depend on each other, as accesses of plain memory do.
 std::int64_t machine::read_clock() noexcept {
   if (!running) return now;
-  if (moved_clock != no_process && moved_clock != self)
-    strategy->meets(clock_moved_at, moved_clock);
+  meet_last_deadline();
   clock_read_at[self] = strategy->steps_taken();
   return now;
+}
+
+void machine::meet_last_deadline() noexcept {
+  if (moved_clock != no_process && moved_clock != self)
+    strategy->meets(clock_moved_at, moved_clock);
 }
 
 void machine::clock_moved() noexcept {
@@ -661,8 +670,7 @@ void machine::clock_moved() noexcept {
     const std::uint32_t at = std::exchange(clock_read_at[i], 0);
     if (at != 0 && i != self) strategy->meets(at - 1, static_cast<process_id>(i));
   }
-  if (moved_clock != no_process && moved_clock != self)
-    strategy->meets(clock_moved_at, moved_clock);
+  meet_last_deadline();
   moved_clock = self;
   clock_moved_at = strategy->steps_taken() - 1;
 }

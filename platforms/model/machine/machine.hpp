@@ -431,7 +431,9 @@ class machine {
   void find_leaks() noexcept;
   process* next_to_time_out(bool watchdogs) noexcept;
   bool pass_deadline(bool watchdogs) noexcept;
+  void meet_last_deadline() noexcept;
   void clock_moved() noexcept;
+  void will_wait(const op& next) noexcept;
   void check_heap(std::uintptr_t address, std::size_t size, bool writes,
                   std::uintptr_t pc) noexcept;
   void save_old(std::uintptr_t address, std::size_t size) noexcept;
