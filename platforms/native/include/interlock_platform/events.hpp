@@ -19,7 +19,7 @@ namespace mode {
 inline constexpr std::uint32_t plain = 0, bh = 1, irqsave = 2, sleeping = 3;
 }
 
-/// Interrupts of this CPU are off (on) from now on, or again. Those that pend are replayed after it.
+/// Interrupts of this CPU are about to be off (on), or again. Those that pend are replayed after that.
 inline void irqs_off() noexcept {}
 inline void irqs_on() noexcept {}
 /// Is, or would be, about to sleep.
@@ -40,7 +40,7 @@ inline void lock_acquire(const void* /*lock*/, std::uint32_t /*mode*/, bool /*tr
 inline void lock_acquired(const void* /*lock*/) noexcept {}
 inline void lock_abandoned(const void* /*lock*/) noexcept {}
 inline void lock_release(const void* /*lock*/) noexcept {}
-/// `enter` after the count was raised, `exit` after it was lowered.
+/// Which comes first, this or the count, stands in platforms/README.md for each context.
 inline void context_enter(std::uint32_t /*preempt_count_bits*/) noexcept {}
 inline void context_exit(std::uint32_t /*preempt_count_bits*/) noexcept {}
 inline void rcu_reader_enter() noexcept {}
