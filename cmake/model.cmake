@@ -33,6 +33,10 @@ set(machine_exports ${interlock_model_dir}/machine/exports.map)
 add_library(interlock_machine SHARED ${machine_sources})
 add_library(interlock::machine ALIAS interlock_machine)
 target_compile_features(interlock_machine PRIVATE cxx_std_20)
+# What each access of the program goes through.
+set(machine_steps ${interlock_model_dir}/machine/accesses.cpp ${interlock_model_dir}/machine/machine.cpp
+                  ${interlock_model_dir}/machine/search.cpp ${interlock_model_dir}/machine/tsan.cpp)
+set_source_files_properties(${machine_steps} PROPERTIES COMPILE_OPTIONS -O3)
 target_include_directories(interlock_machine PRIVATE ${interlock_model_dir}/include
                                                      ${PROJECT_SOURCE_DIR}/include
                                                      ${interlock_model_dir}/machine)

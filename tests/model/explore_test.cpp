@@ -70,6 +70,18 @@ TEST(explore, a_mutex_makes_it_right_in_ninety_executions) {
   EXPECT_EQ(r.executions() - r.blocked(), 90u);
 }
 
+TEST(explore, a_task_that_never_calls_the_core_ends_without_it) {
+  model::options o = on(2);
+  o.strategy = model::strategy::exhaustive;
+  const auto r = model::explore(o, [] {
+    std::thread t{[] {}};
+    t.join();
+  });
+  EXPECT_TRUE(r.passed()) << r;
+  EXPECT_TRUE(r.complete());
+  EXPECT_EQ(r.steps(), 3 * r.executions());  // two ends and a join
+}
+
 TEST(explore, a_lost_update_of_atomics_is_found) {
   const auto r = model::explore([] {
     std::atomic<int> n{0};

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include "interlock/barrier.hpp"
 #include "interlock/irqflags.hpp"
@@ -246,6 +247,36 @@ TEST(orders, a_wake_orders_nothing_by_itself) {
   EXPECT_TRUE(r.passed() && r.complete()) << r;
   EXPECT_TRUE(races(woken(std::memory_order_release, std::memory_order_relaxed)));
   EXPECT_TRUE(races(woken(std::memory_order_relaxed, std::memory_order_acquire)));
+}
+
+/// The last two of many tasks: `ordered`, by a flag.
+model::report many_tasks(bool ordered) {
+  data = copy = 0;
+  flag = 0;
+  model::options o;
+  o.cpus = 4;
+  o.strategy = model::strategy::random;
+  o.executions = 50;
+  return model::explore(o, [=] {
+    std::vector<std::thread> others;
+    for (int i = 0; i < 40; ++i) others.emplace_back([] {});
+    std::thread writer{[] {
+      data = 1;
+      flag.store(1, std::memory_order_release);
+    }};
+    std::thread reader{[=] {
+      if (flag.load(ordered ? std::memory_order_acquire : std::memory_order_relaxed) != 0)
+        copy = data;
+    }};
+    for (std::thread& t : others) t.join();
+    writer.join();
+    reader.join();
+  });
+}
+
+TEST(orders, what_many_tasks_order_is_known_as_of_few) {
+  EXPECT_TRUE(many_tasks(true).passed());
+  EXPECT_TRUE(many_tasks(false).text().starts_with("BUG: data-race"));
 }
 
 }  // namespace

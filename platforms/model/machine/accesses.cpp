@@ -30,27 +30,7 @@ const char* kind_name(bool writes, bool atomic, bool frees) noexcept {
 
 }  // namespace
 
-bool machine::is_bookkeeping(std::uintptr_t address) const noexcept {
-  const auto in = [address](const void* begin, std::size_t size) {
-    return address - reinterpret_cast<std::uintptr_t>(begin) < size;
-  };
-  if (!in(this, sizeof *this)) [[likely]]
-    return false;
-  const auto shared = [&](const unsigned char* words, std::uint16_t mask) {
-    return (mask >> ((address - reinterpret_cast<std::uintptr_t>(words)) / 4) & 1) != 0;
-  };
-  for (const cpu& c : cpus) {
-    if (in(c.words, words_size)) return !shared(c.words, shared_cpu_words);
-    if (in(c.idle_words, words_size)) return !shared(c.idle_words, shared_task_words);
-  }
-  for (const process& p : processes) {
-    if (in(p.words, words_size)) return !shared(p.words, shared_task_words);
-  }
-  return true;
-}
-
-void machine::save_old(std::uintptr_t address, std::size_t size) noexcept {
-  if (arena.contains(address) || me().stack.owns(address)) return;
+void machine::save_older(std::uintptr_t address, std::size_t size) noexcept {
   each_granule(address, size, [this](std::uint64_t granule, std::uint8_t) {
     location& l = locations.at(granule, stamp);
     if (l.saved) return;
@@ -61,10 +41,8 @@ void machine::save_old(std::uintptr_t address, std::size_t size) noexcept {
   });
 }
 
-void machine::check_heap(std::uintptr_t address, std::size_t size, bool writes,
-                         std::uintptr_t pc) noexcept {
-  if (!arena.contains(address) || arena.accessible(address, size)) [[likely]]
-    return;
+void machine::report_heap(std::uintptr_t address, std::size_t size, bool writes,
+                          std::uintptr_t pc) noexcept {
   const heap::block* const b = arena.find(address);
   failure_stack[0] = pc;
   if (b != nullptr && b->freed_by != 0) {
@@ -95,39 +73,58 @@ void machine::begin_anew(location& l, std::uint64_t granule, std::uint8_t bytes)
 
 void machine::check_race(std::uintptr_t address, std::size_t size, bool writes, bool atomic,
                          bool frees, std::uintptr_t pc) noexcept {
-  process& p = me();
   const std::uint32_t ordinal = ++accesses;
-  const std::uint32_t step = strategy->steps_taken() - 1;
-  if (ordinal == watched_ordinal) {
+  if (ordinal == watched_ordinal) [[unlikely]] {
     watched_depth = capture(watched_stack, pc);
     watched_process = self;
   }
+  const unsigned offset = address & (granule_size - 1);
+  if (offset + size <= granule_size && !frees) [[likely]] {
+    const auto bytes = static_cast<std::uint8_t>(((1u << size) - 1) << offset);
+    check_race_at(locations.at(granule_of(address), stamp), bytes, address, size, writes, atomic,
+                  false, pc);
+    return;
+  }
   each_granule(address, size, [&](std::uint64_t granule, std::uint8_t bytes) {
     // What is freed is not used again, and large blocks are seldom used as a whole.
-    location* const known = frees ? locations.find(granule, stamp) : nullptr;
-    if (frees && known == nullptr) return;
-    location& l = frees ? *known : locations.at(granule, stamp);
-    if (writes && !atomic) begin_anew(l, granule, bytes);
-    index* link = &l.accesses;
-    while (*link != no_index) {
-      access_record& old = records[*link];
-      const bool meets =
-          (old.bytes & bytes) != 0 && (writes || old.writes) && !(atomic && old.atomic);
-      const bool precedes = old.by == self || p.seen.at[old.by] >= old.epoch;
-      if (meets && !precedes) report_race(old, address, size, writes, atomic, frees, pc);
-      if (meets && old.by != self) strategy->meets(old.step, old.by);
-      const bool covered = (old.bytes & ~bytes) == 0;
-      if (precedes && covered && (writes || !old.writes) && (!atomic || old.atomic)) {
-        *link = old.next;
-      } else {
-        link = &old.next;
-      }
-    }
-    if (records.full()) fail(failure_kind::limit, "too many accesses in one execution");
-    access_record& record = records.grow();
-    record = {p.seen.at[self], ordinal, step, pc, self, bytes, writes, atomic, frees, l.accesses};
-    l.accesses = static_cast<index>(records.size() - 1);
+    location* const known = frees ? locations.find(granule, stamp) : &locations.at(granule, stamp);
+    if (known != nullptr) check_race_at(*known, bytes, address, size, writes, atomic, frees, pc);
   });
+}
+
+inline void machine::check_race_at(location& l, std::uint8_t bytes, std::uintptr_t address,
+                                   std::size_t size, bool writes, bool atomic, bool frees,
+                                   std::uintptr_t pc) noexcept {
+  if (writes && !atomic && (l.releases != no_index || l.is_lock)) begin_anew(l, l.key - 1, bytes);
+  const process_id by = self;
+  const clock& seen = processes[by].seen;
+  index* link = &l.accesses;
+  index place = no_index;  // of one that has gone
+  while (*link != no_index) {
+    access_record& old = records[*link];
+    const bool precedes = old.by == by || seen.at[old.by] >= old.epoch;
+    if (old.by != by && (old.bytes & bytes) != 0 && (writes || old.writes) &&
+        !(atomic && old.atomic)) {
+      if (!precedes) report_race(old, address, size, writes, atomic, frees, pc);
+      strategy->meets(old.step, old.by);
+    }
+    const bool covered = (old.bytes & ~bytes) == 0;
+    if (precedes && covered && (writes || !old.writes) && (!atomic || old.atomic)) {
+      place = *link;
+      *link = old.next;
+    } else {
+      link = &old.next;
+    }
+  }
+  if (place == no_index) {
+    if (records.full()) fail(failure_kind::limit, "too many accesses in one execution");
+    place = static_cast<index>(records.size());
+    records.grow();
+  }
+  records[place] = {
+      seen.at[by], accesses, strategy->steps_taken() - 1, l.accesses, pc, by, bytes, writes,
+      atomic,      frees};
+  l.accesses = place;
 }
 
 void machine::report_race(const access_record& old, std::uintptr_t address, std::size_t size,
@@ -245,7 +242,7 @@ void machine::carry_fence(release_record& r, bool replaces) noexcept {
   const process& p = me();
   if (p.locally_fenced) {
     if (!replaces && r.fenced_by != no_process) {
-      r.fenced.join(p.locally_released, process_count);
+      r.fenced.join(p.locally_released);
     } else {
       r.fenced = p.locally_released;
     }
@@ -261,7 +258,7 @@ void machine::take_fence(process_id by, const clock& fenced) noexcept {
   process& p = me();
   const bool interrupt =
       p.kind == process::role::interrupt || processes[by].kind == process::role::interrupt;
-  if (interrupt) p.locally_acquired.join(fenced, process_count);
+  if (interrupt) p.locally_acquired.join(fenced);
 }
 
 void machine::atomic_loaded(std::uintptr_t address, int order) noexcept {
@@ -270,7 +267,7 @@ void machine::atomic_loaded(std::uintptr_t address, int order) noexcept {
   const release_record* const r = release_of(address, false);
   if (r == nullptr) return;
   take_fence(r->fenced_by, r->fenced);
-  if (!local) (acquires(order) ? me().seen : me().acquired).join(r->published, process_count);
+  if (!local) (acquires(order) ? me().seen : me().acquired).join(r->published);
 }
 
 void machine::atomic_stored(std::uintptr_t address, int order) noexcept {
@@ -297,18 +294,18 @@ void machine::atomic_modified(std::uintptr_t address, int order) noexcept {
   take_fence(r.fenced_by, r.fenced);
   carry_fence(r, false);
   if (local) return;
-  (acquires(order) ? p.seen : p.acquired).join(r.published, process_count);
+  (acquires(order) ? p.seen : p.acquired).join(r.published);
   if (releases_(order)) {
     publish(r.published);
   } else {
-    r.published.join(p.released, process_count);
+    r.published.join(p.released);
   }
 }
 
 void machine::fence(int order, std::uintptr_t pc) noexcept {
   if (order == __ATOMIC_SEQ_CST) drain(pc);
   process& p = me();
-  if (acquires(order)) p.seen.join(p.acquired, process_count);
+  if (acquires(order)) p.seen.join(p.acquired);
   if (releases_(order)) {
     p.released.clear();
     publish(p.released);
@@ -317,7 +314,7 @@ void machine::fence(int order, std::uintptr_t pc) noexcept {
 
 void machine::signal_fence(int order) noexcept {
   process& p = me();
-  if (acquires(order)) p.seen.join(p.locally_acquired, process_count);
+  if (acquires(order)) p.seen.join(p.locally_acquired);
   if (releases_(order)) {
     p.locally_released = p.seen;
     p.locally_fenced = true;
@@ -330,7 +327,7 @@ void machine::heavy_barrier(std::uintptr_t pc) noexcept {
   for (unsigned i = 0; i < process_count; ++i) {
     process& p = processes[i];
     if (!p.alive || p.ended) continue;
-    p.seen.join(p.acquired, process_count);
+    p.seen.join(p.acquired);
     p.released = p.seen;
     ++p.seen.at[i];
   }

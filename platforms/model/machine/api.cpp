@@ -28,19 +28,22 @@ void need_execution(const char* what) noexcept {
 
 /// The task that an interrupt has halted, or the idle one.
 unsigned char* task_words() noexcept {
-  process& p = m.me();
-  if (p.kind == process::role::task) return p.words;
-  cpu& c = m.my_cpu();
-  if (c.current == no_process) return c.idle_words;
-  process& halted = m.processes[c.current];
+  const process& p = m.me();
+  if (p.kind == process::role::task) return m.words.of_task[m.self];
+  const cpu& c = m.my_cpu();
+  unsigned char* const idle = m.words.of_idle_task[p.cpu];
+  if (c.current == no_process) return idle;
+  const process& halted = m.processes[c.current];
   const bool sleeps = halted.pending.kind == op_kind::wake || halted.pending.kind == op_kind::join;
   const bool away = halted.ended || (sleeps && halted.preempt == 0);
-  return away ? c.idle_words : halted.words;
+  return away ? idle : m.words.of_task[c.current];
 }
 
 }  // namespace
 
-void* interlock_machine_cpu_words() { return m.running ? m.my_cpu().words : m.host_cpu_words; }
+void* interlock_machine_cpu_words() {
+  return m.running ? m.words.of_cpu[m.me().cpu] : m.host_cpu_words;
+}
 void* interlock_machine_task_words() { return m.running ? task_words() : m.host_task_words; }
 void interlock_machine_share_words(uint16_t of_cpu, uint16_t of_task) {
   m.shared_cpu_words = of_cpu;
@@ -50,9 +53,8 @@ uint32_t interlock_machine_cpu() { return m.running ? m.me().cpu + 1u : 1; }
 uint32_t interlock_machine_task() {
   if (!m.running) return 1;
   const unsigned char* const words = task_words();
-  for (unsigned i = 0; i < m.process_count; ++i) {
-    if (words == m.processes[i].words) return m.processes[i].number;
-  }
+  const std::ptrdiff_t at = words - m.words.of_task[0];
+  if (at >= 0) return m.processes[static_cast<std::size_t>(at) / words_size].number;
   return 1000u + m.me().cpu;  // idle
 }
 const char* interlock_machine_task_name() { return m.running ? m.me().name : "host"; }

@@ -32,7 +32,8 @@ void machine::device_wait(const std::uint32_t* word, std::uint32_t expected,
     fail(failure_kind::assertion, "BUG: %s waits for a register, and is not a device", p.name);
   }
   // That the register was written wakes the device. What else it may see then, the order of the write says.
-  const clock seen = p.seen;
+  clock seen{};  // zero behind `width`, which may grow meanwhile
+  seen = p.seen;
   p.device = device_state::at_register;
   (void)park(word, expected, for_ever, false, pc);
   p.device = device_state::runs;

@@ -722,6 +722,7 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
   // One OS thread runs everything, but the program has many: libstdc++ must not take its short cuts.
   const char single_threaded = __libc_single_threaded;
   __libc_single_threaded = 0;
+  find_thread_storage();
   const crash_handlers handlers;
   progress_line progress{name};
   exploration e{options, function, argument, result, strategy, progress, shared};

@@ -55,8 +55,8 @@ void machine::find_leaks() noexcept {
   image.each_own([&](const void* memory, std::size_t size) { search.scan(memory, size); });
   search.visit(reinterpret_cast<std::uintptr_t>(environ));
   for (unsigned i = 0; i < cpu_count; ++i) {
-    search.scan(cpus[i].words, words_size);
-    search.scan(cpus[i].idle_words, words_size);
+    search.scan(words.of_cpu[i], words_size);
+    search.scan(words.of_idle_task[i], words_size);
   }
   for (unsigned i = 0; i < process_count; ++i) {
     const process& p = processes[i];
@@ -69,7 +69,7 @@ void machine::find_leaks() noexcept {
       for (const thread_storage_range& r : thread_storage)
         search.scan(reinterpret_cast<const void*>(r.begin), r.size);
     }
-    search.scan(p.words, words_size);
+    search.scan(words.of_task[i], words_size);
     search.scan(used, static_cast<std::size_t>(top - used));
     search.scan(p.stack.storage, thread_storage_size());
     search.visit(reinterpret_cast<std::uintptr_t>(p.stack.argument));

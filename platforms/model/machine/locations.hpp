@@ -18,6 +18,7 @@ using index = std::uint32_t;
 inline constexpr index no_index = 0;
 
 inline constexpr unsigned granule_bits = 3;
+inline constexpr unsigned granule_size = 1u << granule_bits;
 constexpr std::uint64_t granule_of(std::uint64_t address) noexcept {
   return address >> granule_bits;
 }
@@ -37,13 +38,13 @@ struct access_record {
   std::uint32_t epoch;    ///< of `by`, when it happened
   std::uint32_t ordinal;  ///< the access's number in the execution
   std::uint32_t step;     ///< in which it was made
+  index next;
   std::uintptr_t pc;
   process_id by;
   std::uint8_t bytes;
-  bool writes : 1;
-  bool atomic : 1;
-  bool frees : 1;
-  index next;
+  bool writes;
+  bool atomic;
+  bool frees;
 };
 
 /// What a release left in an atomic object.
@@ -76,7 +77,7 @@ class location_table {
   /// The entry, made fresh for this execution. Never null; `exhausted()` tells that the table is full.
   location& at(std::uint64_t granule, std::uint32_t stamp) noexcept {
     const std::uint64_t key = granule + 1;
-    std::size_t i = (key * 0x9e37'79b9'7f4a'7c15u) >> (64 - slot_bits);
+    std::size_t i = first_slot(granule);
     while (true) {
       location& slot = slots_[i];
       if (slot.key == key) [[likely]] {
@@ -90,7 +91,7 @@ class location_table {
   /// Null if this execution has not touched it.
   location* find(std::uint64_t granule, std::uint32_t stamp) noexcept {
     const std::uint64_t key = granule + 1;
-    std::size_t i = (key * 0x9e37'79b9'7f4a'7c15u) >> (64 - slot_bits);
+    std::size_t i = first_slot(granule);
     while (slots_[i].key != key) {
       if (slots_[i].key == 0) return nullptr;
       i = (i + 1) & ((std::size_t{1} << slot_bits) - 1);
@@ -107,6 +108,13 @@ class location_table {
 
  private:
   static constexpr unsigned slot_bits = 21;
+  /// Neighbours stand side by side: what an execution touches lies on few pages.
+  static constexpr unsigned run_bits = 6;
+  static constexpr std::size_t first_slot(std::uint64_t granule) noexcept {
+    const std::uint64_t run = (granule >> run_bits) + 1;
+    const std::uint64_t hash = (run * 0x9e37'79b9'7f4a'7c15u) >> (64 - slot_bits + run_bits);
+    return static_cast<std::size_t>(hash << run_bits | (granule & ((1u << run_bits) - 1)));
+  }
   static constexpr std::size_t max_used = std::size_t{1} << (slot_bits - 1);
 
   static void refresh(location& slot, std::uint32_t stamp) noexcept {

@@ -72,16 +72,27 @@ process_id machine::new_process(process::role role, unsigned on) noexcept {
          "time",
          max_processes);
   }
+  if (process_count == clock::width) clock::width *= 2;
   const auto id = static_cast<process_id>(process_count++);
   process& p = processes[id];
-  const flow kept = p.stack;
-  p = process{};
-  p.stack = kept;
+  static_cast<process_state&>(p) = {};
+  p.each_clock([](clock& c) { c.clear(); });
+  for (process::repeated& r : p.seen_values) r = {};
   p.stack.process = id;
   p.kind = role;
   p.cpu = static_cast<std::uint8_t>(on);
   p.seen.at[id] = 1;
+  std::memset(words.of_task[id], 0, words_size);
   return id;
+}
+
+void machine::reset_cpu(unsigned id) noexcept {
+  cpu& c = cpus[id];
+  static_cast<cpu_state&>(c) = {};
+  c.each_clock([](clock& of) { of.clear(); });
+  std::memset(c.level, no_process, sizeof c.level);
+  std::memset(words.of_cpu[id], 0, words_size);
+  std::memset(words.of_idle_task[id], 0, words_size);
 }
 
 std::uint64_t machine::spawn(void (*entry)(void*), void* argument, const char* name,
@@ -92,8 +103,7 @@ std::uint64_t machine::spawn(void (*entry)(void*), void* argument, const char* n
   if (service) {
     if (cpu_count == max_all_cpus) fail(failure_kind::limit, "too many service tasks and devices");
     on = cpu_count++;
-    cpus[on] = cpu{};
-    std::memset(cpus[on].level, no_process, sizeof cpus[on].level);
+    reset_cpu(on);
   } else {
     on = user_tasks++ % user_cpus;
   }
@@ -215,9 +225,23 @@ bool machine::may_spin_on(process_id p) noexcept {
 }
 
 process_set machine::enabled() noexcept {
+  constexpr auto one_of = [](op_kind kind) { return 1u << static_cast<unsigned>(kind); };
+  constexpr unsigned may_have_to_wait = one_of(op_kind::wake) | one_of(op_kind::drain_all) |
+                                        one_of(op_kind::join) | one_of(op_kind::lock);
   process_set set = 0;
   for (unsigned i = 0; i < process_count; ++i) {
-    if (can_step(processes[i])) set |= just(static_cast<process_id>(i));
+    process& p = processes[i];
+    bool can;
+    if (p.ended) {
+      can = false;
+    } else if (const cpu& c = cpus[p.cpu]; c.current == i && p.alive && c.depth == 0 &&
+                                           c.must_take == 0 && c.buffered == 0 &&
+                                           (one_of(p.pending.kind) & may_have_to_wait) == 0) {
+      can = p.waits != wait_kind::relaxed;  // a task that has its CPU: as `can_step` would say
+    } else {
+      can = can_step(p);
+    }
+    if (can) set |= just(static_cast<process_id>(i));
   }
   return set;
 }
@@ -304,9 +328,9 @@ void machine::become(process_id next) noexcept {
   } else if (c.current != next) {
     if (model != preemption::full) {
       // No task of this CPU runs before the one before it has given way.
-      if (c.current != no_process) c.preempt_side.join(processes[c.current].seen, process_count);
+      if (c.current != no_process) c.preempt_side.join(processes[c.current].seen);
       if (c.current != no_process) ++processes[c.current].seen.at[c.current];
-      to.seen.join(c.preempt_side, process_count);
+      to.seen.join(c.preempt_side);
     }
     c.current = next;
   }
@@ -331,12 +355,12 @@ void machine::serve_interrupt(process& p) noexcept {
   const process_id id = p.stack.process;
   c.pending[p.bell] = false;
   if (c.must_take == p.bell + 1) c.must_take = 0;
-  p.seen.join(c.raised[p.bell], process_count);
+  p.seen.join(c.raised[p.bell]);
   clock& side = p.bell == nmi ? c.nmi_side : c.irq_side;
-  p.seen.join(side, process_count);
+  p.seen.join(side);
   entries[p.bell]();
-  side.join(p.seen, process_count);
-  c.handled.join(p.seen, process_count);
+  side.join(p.seen);
+  c.handled.join(p.seen);
   ++p.seen.at[id];
   --c.depth;
   p.alive = false;
@@ -357,7 +381,7 @@ void machine::flow_main(boost::context::detail::transfer_t came) {
     m.rules.task_ends(m.self);
     if (m.task_exit != nullptr) m.task_exit();
     m.point(object_op(op_kind::exit, object::task, std::uint64_t{m.self} << granule_bits, 0));
-    p.seen.join(m.my_cpu().handled, m.process_count);
+    p.seen.join(m.my_cpu().handled);
     p.ended = true;
   }
   process_id next = m.decide();
@@ -371,9 +395,8 @@ void machine::flow_main(boost::context::detail::transfer_t came) {
   std::abort();  // nobody switches to a flow that has ended
 }
 
-void machine::point(const op& o) noexcept {
+void machine::take_step() noexcept {
   process& p = me();
-  p.pending = o;
   if (++steps > max_steps) {
     fail(failure_kind::endless,
          "an execution of more than %llu steps: a loop that never ends, or a test that is too "
@@ -383,7 +406,8 @@ void machine::point(const op& o) noexcept {
   if (whole_primitives) {
     // An operation of the library goes on, unless it has to wait or gives way.
     const bool inside = p.is_in_library();
-    const bool gives_way = o.kind == op_kind::yield || o.kind == op_kind::resched;
+    const op_kind kind = p.pending.kind;
+    const bool gives_way = kind == op_kind::yield || kind == op_kind::resched;
     if (inside && p.extends_step && !gives_way && can_step(p)) {
       commit(true);
       return;
@@ -410,7 +434,8 @@ void machine::commit(bool extends) noexcept {
   }
   last = self;
   if (o.what.size == 0) return;
-  if (o.kind == op_kind::read || o.kind == op_kind::rmw || o.kind == op_kind::park) {
+  const bool reads = o.kind == op_kind::read || o.kind == op_kind::rmw || o.kind == op_kind::park;
+  if (reads && p.may_wait()) {
     if (p.spun_count < process::max_spun) {
       p.spun[p.spun_count++] = o.what;
     } else {
@@ -436,7 +461,7 @@ void machine::changed(std::uintptr_t address, std::size_t size) noexcept {
 void machine::wake_spinners(const footprint& f) noexcept {
   for (unsigned i = 0; i < process_count; ++i) {
     process& p = processes[i];
-    if (i == self || (p.spun_count == 0 && !p.spun_unknown)) continue;
+    if (i == self || (p.spun_count == 0 && !p.spun_unknown) || p.spun_changed) continue;
     bool touched = p.spun_unknown;
     for (unsigned k = 0; k < p.spun_count && !touched; ++k) {
       touched = overlap(f, p.spun[k]);
@@ -449,10 +474,9 @@ void machine::wake_spinners(const footprint& f) noexcept {
 
 // --- waiting ---
 
-/// Before it writes.
-void machine::overwrites(std::uintptr_t address, std::size_t size) noexcept {
+void machine::note_overwritten(std::uintptr_t address, std::size_t size) noexcept {
   process& p = me();
-  while (p.watched && !p.wrote && size != 0) {
+  while (p.may_wait() && size != 0) {
     const std::size_t part = size < sizeof p.old[0].value ? size : sizeof p.old[0].value;
     overwrites_part(p, address, part);
     address += part;
@@ -701,7 +725,7 @@ void machine::join(std::uint64_t task, std::uintptr_t pc) noexcept {
   const auto id = static_cast<process_id>(task - 1);
   me().word = task;
   point(object_op(op_kind::join, object::task, std::uint64_t{id} << granule_bits, pc));
-  me().seen.join(processes[id].seen, process_count);
+  me().seen.join(processes[id].seen);
 }
 
 void machine::lock(std::uint64_t which, std::uintptr_t pc) noexcept {
@@ -709,7 +733,7 @@ void machine::lock(std::uint64_t which, std::uintptr_t pc) noexcept {
   point(o);
   locations.at(granule_of(o.what.address), stamp).holder = self;
   if (release_record* r = release_of(o.what.address, false)) {
-    me().seen.join(r->published, process_count);
+    me().seen.join(r->published);
   }
 }
 
@@ -721,7 +745,7 @@ bool machine::try_lock(std::uint64_t which, std::uintptr_t pc) noexcept {
   l.holder = self;
   changed(o.what.address, 1);
   if (release_record* r = release_of(o.what.address, false)) {
-    me().seen.join(r->published, process_count);
+    me().seen.join(r->published);
   }
   return true;
 }
@@ -763,8 +787,7 @@ bool machine::buffer_store(std::uintptr_t address, std::size_t size, std::uint64
   if (c.buffer == no_process) {
     if (cpu_count == max_all_cpus) fail(failure_kind::limit, "too many CPUs");
     const unsigned place = cpu_count++;
-    cpus[place] = cpu{};
-    std::memset(cpus[place].level, no_process, sizeof cpus[place].level);
+    reset_cpu(place);
     const process_id id = new_process(process::role::buffer, place);
     processes[id].number = p.cpu;
     std::snprintf(processes[id].name, sizeof processes[id].name, "buffer/cpu%u", p.cpu & 15u);
@@ -818,7 +841,7 @@ void machine::flush(process_id buffer) noexcept {
   flushes_for = caller;
   running = true;
   self = buffer;
-  b.before.join(s.before, process_count);
+  b.before.join(s.before);
   commit();
   std::memcpy(reinterpret_cast<void*>(s.address), &s.value, s.size);
   release_record& r = *release_of(s.address, true);
@@ -845,14 +868,14 @@ bool machine::forward_load(std::uintptr_t address, std::size_t size, bool acquir
     if (s.address != address || s.size != size) continue;
     value = s.value;
     take_fence(s.fenced_by, s.fenced);
-    (acquires ? me().seen : me().acquired).join(s.published, process_count);
+    (acquires ? me().seen : me().acquired).join(s.published);
     return true;
   }
   return false;
 }
 
-bool machine::is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept {
-  if (!tso || me().cpu >= max_cpus + 8) return false;
+bool machine::find_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept {
+  if (me().cpu >= max_cpus + 8) return false;
   const cpu& c = my_cpu();
   for (unsigned i = 0; i < c.buffered; ++i) {
     const buffered_store& s = stores[me().cpu][(c.first_buffered + i) % cpu::max_buffered];
@@ -928,9 +951,9 @@ void machine::set_irqs_off(bool off, std::uintptr_t pc) noexcept {
   if (off || deferring) before_mask(pc, deferring);
   c.irqs_off = off;
   if (off) {
-    me().seen.join(c.irq_side, process_count);
+    me().seen.join(c.irq_side);
   } else {
-    c.irq_side.join(me().seen, process_count);
+    c.irq_side.join(me().seen);
     ++me().seen.at[self];
   }
 }
@@ -939,11 +962,11 @@ void machine::hold(bool held) noexcept {
   cpu& c = my_cpu();
   me().held = held;
   if (held) {
-    me().seen.join(c.irq_side, process_count);
-    me().seen.join(c.nmi_side, process_count);
+    me().seen.join(c.irq_side);
+    me().seen.join(c.nmi_side);
   } else {
-    c.irq_side.join(me().seen, process_count);
-    c.nmi_side.join(me().seen, process_count);
+    c.irq_side.join(me().seen);
+    c.nmi_side.join(me().seen);
     ++me().seen.at[self];
   }
 }
@@ -961,12 +984,11 @@ void machine::context_enter(std::uint32_t bits, std::uintptr_t pc) noexcept {
     before_mask(pc, false);
   }
   if ((bits & preempt_bits) != 0) {
-    if (p.preempt++ == 0 && p.kind == process::role::task)
-      p.seen.join(c.preempt_side, process_count);
+    if (p.preempt++ == 0 && p.kind == process::role::task) p.seen.join(c.preempt_side);
     return;
   }
   if ((c.interrupts & softirq_bits) == 0 && (bits & softirq_bits) != 0) {
-    p.seen.join(c.softirq_side, process_count);
+    p.seen.join(c.softirq_side);
   }
   c.interrupts += bits;
 }
@@ -978,14 +1000,14 @@ void machine::context_exit(std::uint32_t bits, std::uintptr_t pc) noexcept {
   if (bh_on && softirqs_seen) before_mask(pc, true);
   if ((bits & preempt_bits) != 0) {
     if (p.preempt != 0 && --p.preempt == 0 && p.kind == process::role::task) {
-      c.preempt_side.join(p.seen, process_count);
+      c.preempt_side.join(p.seen);
       ++p.seen.at[self];
     }
     return;
   }
   c.interrupts -= bits;
   if ((c.interrupts & softirq_bits) == 0 && (bits & softirq_bits) != 0) {
-    c.softirq_side.join(p.seen, process_count);
+    c.softirq_side.join(p.seen);
     ++p.seen.at[self];
   }
 }
@@ -1002,10 +1024,7 @@ void machine::run(void (*function)(void*), void* argument) noexcept {
   releases.grow();
   process_count = task_count = user_tasks = 0;
   cpu_count = user_cpus;
-  for (unsigned i = 0; i < user_cpus; ++i) {
-    cpus[i] = cpu{};
-    std::memset(cpus[i].level, no_process, sizeof cpus[i].level);
-  }
+  for (unsigned i = 0; i < user_cpus; ++i) reset_cpu(i);
   moved_clock = no_process;
   std::memset(clock_read_at, 0, sizeof clock_read_at);
   rules.begin_execution();
@@ -1020,7 +1039,6 @@ void machine::run(void (*function)(void*), void* argument) noexcept {
   failed = failure_kind::none;
   failure_size = 0;
   failure_depth = watched_depth = 0;
-  find_thread_storage();
   if (host.storage == nullptr) prepare_flow(host, flow_main);
   spawn(function, argument, "main", false);
   if (setjmp(host_jump) == 0) become(decide());

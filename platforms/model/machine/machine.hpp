@@ -45,9 +45,8 @@ enum class wait_kind : std::uint8_t { nothing, parked, relaxed };
 /// Of hardware that a flow plays (device.cpp). What the program's hooks do at its end is not the hardware's.
 enum class device_state : std::uint8_t { none, runs, at_register, ends };
 
-struct process {
-  flow stack;
-  op pending{};
+/// What a process begins with is said here, and in `machine::new_process`.
+struct process_state {
   enum class role : std::uint8_t { task, interrupt, buffer } kind = role::task;
   bool alive = false;  ///< has a flow (an idle interrupt level has none)
   bool ended = false;  ///< a task that has returned
@@ -62,30 +61,43 @@ struct process {
   std::uint8_t cpu = 0;
   std::uint8_t bell = 0;
   std::uint8_t level = 0;
+  bool locally_fenced = false;
+  bool spun_unknown = false;
+  bool spun_changed = false;  ///< one of `spun` was written since
+  bool watched = false;       ///< it has spun not long ago
+  bool wrote = false;         ///< more than `old` says
+  bool varied = false;        ///< others could see it otherwise for a while
+  bool tired = false;         ///< it spins: others go first
+  bool extends_step = false;  ///< it is inside of a primitive, and has taken a step there
+  op pending{};
   std::int64_t until = for_ever;
   std::uint64_t word = 0;  ///< parked on
   std::uint32_t park_order = 0;
   std::uint32_t number = 0;   ///< tasks, from 1
   std::uint32_t preempt = 0;  ///< as announced
+  unsigned spun_count = 0;
+  std::uint32_t woken_by = 0;   ///< the step that woke it
+  std::uintptr_t relax_pc = 0;  ///< where it spun last
+  unsigned old_count = 0;
+  unsigned patience = 0;  ///< how often it spins on before it is taken to wait
+  unsigned next_repeated = 0;
+  unsigned library_count = 0;
   char name[16] = {};
+};
+
+struct process : process_state {
+  flow stack;
   clock seen;      ///< C++ happens-before
   clock acquired;  ///< by relaxed loads, for a fence to come
   clock released;  ///< by the last release fence
   // The same of signal fences.
   clock locally_acquired;
   clock locally_released;
-  bool locally_fenced = false;
-  clock
-      before;  ///< dependence: for each process its last step that precedes this one's next, plus one
-  alignas(64) unsigned char words[words_size];
+  /// Dependence: for each process its last step that precedes this one's next, plus one.
+  clock before;
   // The reads since the last time it spun.
   static constexpr unsigned max_spun = 8;
   footprint spun[max_spun];
-  unsigned spun_count = 0;
-  bool spun_unknown = false;
-  bool spun_changed = false;    ///< one of them was written since
-  std::uint32_t woken_by = 0;   ///< the step that woke it
-  std::uintptr_t relax_pc = 0;  ///< where it spun last
   // What it has overwritten since then. If all is as it was, the next round would be the same.
   struct overwritten {
     std::uintptr_t address;
@@ -94,12 +106,6 @@ struct process {
   };
   static constexpr unsigned max_overwritten = 8;
   overwritten old[max_overwritten];
-  unsigned old_count = 0;
-  unsigned patience = 0;  ///< how often it spins on before it is taken to wait
-  bool watched = false;   ///< it has spun not long ago
-  bool wrote = false;     ///< more than that
-  bool varied = false;    ///< others could see it otherwise for a while
-  bool tired = false;     ///< it spins: others go first
   // The same access with the same value, again and again, is a loop that waits.
   struct repeated {
     std::uintptr_t pc;
@@ -108,8 +114,7 @@ struct process {
     unsigned count;
   };
   static constexpr unsigned max_repeated = 8;
-  repeated seen_values[max_repeated] = {};
-  unsigned next_repeated = 0;
+  repeated seen_values[max_repeated];
   // Functions of the library, by the depth of their frames: those that are inlined have that of what they are inlined into.
   struct library_frame {
     std::uint32_t depth;
@@ -117,9 +122,15 @@ struct process {
   };
   static constexpr unsigned max_library_frames = 128;
   library_frame library[max_library_frames];
-  unsigned library_count = 0;
-  bool extends_step = false;  ///< it is inside of a primitive, and has taken a step there
 
+  template <class F>
+  void each_clock(F f) noexcept {
+    for (clock* c : {&seen, &acquired, &released, &locally_acquired, &locally_released, &before})
+      f(*c);
+  }
+
+  /// It spins, as far as it is known: what it reads counts.
+  [[nodiscard]] bool may_wait() const noexcept { return watched && !wrote; }
   /// The innermost function is one of the library.
   [[nodiscard]] bool is_in_library() const noexcept {
     return library_count != 0 && library_count <= max_library_frames &&
@@ -173,7 +184,7 @@ struct buffered_store {
   std::uint8_t size;
 };
 
-struct cpu {
+struct cpu_state {
   static constexpr unsigned max_buffered = 8;
   std::uint8_t first_buffered = 0;  ///< of a ring in `machine::buffered`
   std::uint8_t buffered = 0;
@@ -187,14 +198,29 @@ struct cpu {
   bool irqs_off = false;         ///< as announced
   std::uint32_t interrupts = 0;  ///< softirq, hardirq and NMI bits, as announced
   process_id level[bells][bell_levels];
+};
+
+struct cpu : cpu_state {
   clock irq_side;  ///< released when interrupts go on, and by their handlers
   clock nmi_side;  ///< the same of `hold`, and of NMIs
   clock handled;   ///< by handlers that have ended: whoever releases on this CPU comes after them
   clock raised[bells];  ///< released by who rings
   clock softirq_side;
   clock preempt_side;
-  alignas(64) unsigned char words[words_size];
-  alignas(64) unsigned char idle_words[words_size];  ///< of the task that runs when none does
+
+  template <class F>
+  void each_clock(F f) noexcept {
+    for (clock* c : {&irq_side, &nmi_side, &handled, &softirq_side, &preempt_side}) f(*c);
+    for (clock& c : raised) f(c);
+  }
+};
+
+/// Words that the core keeps for a CPU or a task. All stand in one place, so that an access is known for one of them at once.
+struct core_words {
+  using words = unsigned char[words_size];
+  alignas(64) words of_cpu[max_all_cpus];
+  words of_idle_task[max_all_cpus];  ///< which runs when no other does
+  words of_task[max_processes];
 };
 
 enum class failure_kind : std::uint8_t {
@@ -225,8 +251,8 @@ class machine {
   process& me() noexcept { return processes[self]; }
   /// What a release publishes into `into`: what the process has seen, and the handlers that have halted it.
   void publish(clock& into) noexcept {
-    into.join(me().seen, process_count);
-    if (interrupts_seen) into.join(my_cpu().handled, process_count);
+    into.join(me().seen);
+    if (interrupts_seen) into.join(my_cpu().handled);
     ++me().seen.at[self];
   }
   cpu& my_cpu() noexcept { return cpus[me().cpu]; }
@@ -234,7 +260,11 @@ class machine {
   // --- points ---
 
   /// The current process is about to do `o`. Returns when it has been chosen; `o` is then recorded as its step.
-  void point(const op& o) noexcept;
+  void point(const op& o) noexcept {
+    me().pending = o;
+    take_step();
+  }
+  void take_step() noexcept;
   /// A plain access (see tsan.cpp).
   void plain_access(std::uintptr_t address, std::size_t size, bool writes, bool is_volatile,
                     std::uintptr_t pc) noexcept;
@@ -258,7 +288,11 @@ class machine {
   bool forward_load(std::uintptr_t address, std::size_t size, bool acquires,
                     std::uint64_t& value) noexcept;
   /// TSO: the own CPU's buffer holds some of it; `also_whole`: or exactly it.
-  bool is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept;
+  bool is_buffered(std::uintptr_t address, std::size_t size, bool also_whole) noexcept {
+    return tso && find_buffered(address, size, also_whole);
+  }
+  [[nodiscard]] bool find_buffered(std::uintptr_t address, std::size_t size,
+                                   bool also_whole) noexcept;
   /// TSO: the frame below `top` ends; no store to it may be left in the buffer.
   void leaves_frame(std::uintptr_t top, std::uintptr_t pc) noexcept;
   /// The frame of `p` below `top` ends.
@@ -413,11 +447,13 @@ class machine {
   std::jmp_buf host_jump;
   unsigned char host_cpu_words[words_size] = {};
   unsigned char host_task_words[words_size] = {};
+  core_words words{};
 
  private:
   friend class search;
 
   process_id new_process(process::role role, unsigned cpu) noexcept;
+  void reset_cpu(unsigned cpu) noexcept;
   [[nodiscard]] bool can_step(process& p) noexcept;
   [[nodiscard]] bool deliverable(const cpu& c, const process& p) const noexcept;
   void decide_and_switch() noexcept;
@@ -435,12 +471,23 @@ class machine {
   void clock_moved() noexcept;
   void will_wait(const op& next) noexcept;
   void check_heap(std::uintptr_t address, std::size_t size, bool writes,
-                  std::uintptr_t pc) noexcept;
-  void save_old(std::uintptr_t address, std::size_t size) noexcept;
+                  std::uintptr_t pc) noexcept {
+    if (arena.contains(address) && !arena.accessible(address, size)) [[unlikely]]
+      report_heap(address, size, writes, pc);
+  }
+  [[noreturn]] void report_heap(std::uintptr_t address, std::size_t size, bool writes,
+                                std::uintptr_t pc) noexcept;
+  /// Before it is overwritten.
+  void save_old(std::uintptr_t address, std::size_t size) noexcept {
+    if (!arena.contains(address) && !me().stack.owns(address)) save_older(address, size);
+  }
+  void save_older(std::uintptr_t address, std::size_t size) noexcept;
   void check_race(std::uintptr_t address, std::size_t size, bool writes, bool atomic, bool frees,
                   std::uintptr_t pc) noexcept;
-  void report_race(const access_record& old, std::uintptr_t address, std::size_t size, bool writes,
-                   bool atomic, bool frees, std::uintptr_t pc) noexcept;
+  void check_race_at(location& l, std::uint8_t bytes, std::uintptr_t address, std::size_t size,
+                     bool writes, bool atomic, bool frees, std::uintptr_t pc) noexcept;
+  [[noreturn]] void report_race(const access_record& old, std::uintptr_t address, std::size_t size,
+                                bool writes, bool atomic, bool frees, std::uintptr_t pc) noexcept;
   release_record* release_of(std::uintptr_t address, bool make) noexcept;
   void begin_anew(location& l, std::uint64_t granule, std::uint8_t bytes) noexcept;
   void carry_fence(release_record& r, bool replaces) noexcept;
@@ -448,11 +495,22 @@ class machine {
   [[noreturn]] void report_deadlock() noexcept;
   void before_mask(std::uintptr_t pc, bool deferring) noexcept;
   /// Words that the core keeps for its CPU or task alone.
-  [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept;
+  [[nodiscard]] bool is_bookkeeping(std::uintptr_t address) const noexcept {
+    if (address - reinterpret_cast<std::uintptr_t>(this) >= sizeof *this) [[likely]]
+      return false;
+    const std::uintptr_t at = address - reinterpret_cast<std::uintptr_t>(&words);
+    if (at >= sizeof words) return true;
+    const std::uint16_t shared = at < sizeof words.of_cpu ? shared_cpu_words : shared_task_words;
+    return (shared >> (at % words_size / 4) & 1) == 0;
+  }
   std::uintptr_t with_callers(std::uintptr_t pc) noexcept;
   void note_spin(std::uintptr_t pc) noexcept;
   bool try_spin(std::uintptr_t pc) noexcept;
-  void overwrites(std::uintptr_t address, std::size_t size) noexcept;
+  /// Before it writes.
+  void overwrites(std::uintptr_t address, std::size_t size) noexcept {
+    if (me().may_wait()) note_overwritten(address, size);
+  }
+  void note_overwritten(std::uintptr_t address, std::size_t size) noexcept;
   static void overwrites_part(process& p, std::uintptr_t address, std::size_t size) noexcept;
   [[nodiscard]] bool unchanged(const process& p) const noexcept;
   void wake_spinners(const footprint& f) noexcept;

@@ -354,12 +354,12 @@ void search::step(process_id p, const op& o) noexcept {
   }
   conflicts_of(p, o, depth);
   process& self = m.processes[p];
-  self.before.at[p] = depth + 1;
   event& e = events.grow();
   e.what = o;
   e.by = p;
   e.cpu = self.cpu;
   e.before = self.before;
+  e.before.at[p] = self.before.at[p] = depth + 1;
   e.first_access = static_cast<std::uint32_t>(accesses_.size());
   note_accesses(o);
   go_to_sleep(depth, p, o);
@@ -407,16 +407,16 @@ void search::find_accesses(const node& n, std::uint32_t depth, process_id q) noe
   }
 }
 
-void search::meets(std::uint32_t at, process_id other) noexcept {
+void search::met(std::uint32_t at, process_id other) noexcept {
   process& self = m.me();
-  if (how_ != method::exhaustive || has(self.before, other, at)) return;
+  if (has(self.before, other, at)) return;
   if (events[at].cpu != self.cpu) {
     path_[at].late |= just(other);
     if (at < root_) divided_->add_late(places_[at], other);
     m.approximate = true;
   }
   reverse(at, m.self, self.before);
-  self.before.join(events[at].before, m.process_count);
+  self.before.join(events[at].before);
   events[events.size() - 1].before = self.before;
 }
 
@@ -440,18 +440,17 @@ void search::conflicts_of(process_id p, const op& o, std::uint32_t depth) noexce
     const bool could_pass = self.until != for_ever && !self.watchdog;
     if (could_pass && !has(self.before, waker.by, self.woken_by))
       reverse(self.woken_by, p, self.before);
-    self.before.join(waker.before, m.process_count);
+    self.before.join(waker.before);
     return;
   }
   // What it had to wait for: its CPU's store buffer (TSO).
   if (o.kind == op_kind::drain_all) {
     for (unsigned i = 0; i < m.cpu_count; ++i) {
-      if (m.cpus[i].buffer != no_process)
-        self.before.join(m.processes[m.cpus[i].buffer].before, m.process_count);
+      if (m.cpus[i].buffer != no_process) self.before.join(m.processes[m.cpus[i].buffer].before);
     }
   } else if (self.kind != process::role::buffer && m.drains(o) &&
              m.cpus[self.cpu].buffer != no_process) {
-    self.before.join(m.processes[m.cpus[self.cpu].buffer].before, m.process_count);
+    self.before.join(m.processes[m.cpus[self.cpu].buffer].before);
   }
   conflicting_count_ = 0;
   for (const footprint* f : {&o.what, &o.also}) {
@@ -480,13 +479,13 @@ void search::conflicts_of(process_id p, const op& o, std::uint32_t depth) noexce
     // What enables this step has to come along, if it can.
     clock needed = self.before;
     for (unsigned k = 0; k < conflicting_count_; ++k) {
-      if (had_to(k)) needed.join(events[conflicting_[k] >> 1].before, m.process_count);
+      if (had_to(k)) needed.join(events[conflicting_[k] >> 1].before);
     }
     reverse(at, p, has(needed, other.by, at) ? self.before : needed);
-    self.before.join(other.before, m.process_count);
+    self.before.join(other.before);
   }
   for (unsigned i = 0; i < conflicting_count_; ++i) {
-    if (had_to(i)) self.before.join(events[conflicting_[i] >> 1].before, m.process_count);
+    if (had_to(i)) self.before.join(events[conflicting_[i] >> 1].before);
   }
   bool enables = o.kind == op_kind::unlock || o.kind == op_kind::exit;
   if (o.kind == op_kind::ring) {
@@ -531,7 +530,8 @@ process_set search::initials(std::uint32_t from, process_id q, const clock& befo
     }
     return false;
   };
-  std::uint32_t first[max_processes] = {};  // first kept step of each process, plus one
+  std::uint32_t first[max_processes];  // first kept step of each process, plus one
+  std::fill_n(first, count, 0u);
   process_set found = 0;
   const auto is_initial = [&](process_id p, const clock& c) {
     for (unsigned r = 0; r < count; ++r) {
@@ -566,7 +566,8 @@ bool search::open_to(std::uint32_t k, process_id q) const noexcept {
 
 /// Sees to it that an execution is run in which q's present step comes before the step `at`, on which it depends.
 void search::reverse(std::uint32_t at, process_id q, const clock& before) noexcept {
-  std::uint32_t postponed[max_processes] = {};
+  std::uint32_t postponed[max_processes];
+  std::fill_n(postponed, m.process_count, 0u);
   std::uint32_t k = at;
   const auto postpone = [&](std::uint32_t step) {
     std::uint32_t& first = postponed[events[step].by];

@@ -98,7 +98,9 @@ class search {
   /// R5. The last step was p's, and `o` is a part of it.
   void extend(process_id p, const op& o) noexcept;
   /// R3. The present step has made a plain access that meets one of step `at`, by `other`.
-  void meets(std::uint32_t at, process_id other) noexcept;
+  void meets(std::uint32_t at, process_id other) noexcept {
+    if (how_ == method::exhaustive) met(at, other);
+  }
   /// R4. The present process begins to wait.
   void waits() noexcept;
   /// About how much of the search is done, 0 to 1: as if each branch were as large as those beside it, and each state had as many as those that
@@ -131,6 +133,7 @@ class search {
   [[nodiscard]] bool replayed_all() const noexcept { return choices.size() >= replayed_count_; }
 
  private:
+  void met(std::uint32_t at, process_id other) noexcept;
   process_id choose_new(process_set enabled) noexcept;
   process_id choose_at_random(process_set enabled) noexcept;
   process_id choose_by_priority(process_set enabled) noexcept;

@@ -23,10 +23,11 @@ void run_downwards(step member) noexcept {
   }
 }
 
-/// As natively: nothing interrupts the hooks, and behind them a handler finds a dead task.
+/// As natively: nothing interrupts the hooks, behind them a handler finds a dead task, and who has never called the core has none.
 void task_ends() noexcept {
   interlock_machine_hold(true);
-  run_downwards(&lifecycle_hook::task_exit);
+  const auto& words = *static_cast<const task_words*>(interlock_machine_task_words());
+  if (words.id.load_relaxed() != 0) run_downwards(&lifecycle_hook::task_exit);
   this_task().life.store_relaxed(static_cast<std::uint32_t>(task_life::dead));
   interlock_machine_hold(false);
 }
