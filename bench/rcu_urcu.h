@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#pragma once
+
 /// liburcu's flavours as tables; included once with _LGPL_SOURCE, which inlines its readers, and
 /// once without. SUFFIX tells the two apart.
 
