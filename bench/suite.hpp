@@ -36,6 +36,11 @@ class distribution {
   }
   [[nodiscard]] std::size_t size() const noexcept { return samples_.size(); }
 
+  [[nodiscard]] double median() {
+    std::sort(samples_.begin(), samples_.end());
+    return samples_.empty() ? 0 : at(50);
+  }
+
   void report(benchmark::State& state) {
     if (samples_.empty()) return;
     std::sort(samples_.begin(), samples_.end());
