@@ -175,8 +175,7 @@ void test_future(benchmark::State& state) {
   std::promise<void> p;
   const std::future<void> f = p.get_future();
   p.set_value();
-  suite::in_batches(state,
-                    [&] { benchmark::DoNotOptimize(f.wait_for(std::chrono::seconds{0})); });
+  suite::in_batches(state, [&] { benchmark::DoNotOptimize(f.wait_for(std::chrono::seconds{0})); });
 }
 BENCHMARK(test_future)->Name("fence_test/std_future")->UseManualTime();
 

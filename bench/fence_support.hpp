@@ -11,8 +11,8 @@
 namespace suite {
 
 inline const char* name_of_fence(interlock::dma_fence*) { return "bench"; }
-inline constexpr interlock::dma_fence_ops fence_ops{
-    name_of_fence, name_of_fence, nullptr, nullptr, nullptr, nullptr, nullptr};
+inline constexpr interlock::dma_fence_ops fence_ops{name_of_fence, name_of_fence, nullptr, nullptr,
+                                                    nullptr,       nullptr,       nullptr};
 
 inline const char* name_of_timeline(interlock::seqno_timeline*) { return "bench"; }
 inline bool arm_timeline(interlock::seqno_timeline*) { return true; }

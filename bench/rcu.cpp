@@ -285,14 +285,16 @@ void synchronize_with_reader(benchmark::State& state, const rcu_peer* peer) {
   reader.join();
 }
 
-void synchronize_by_eight(benchmark::State& state, const rcu_peer* peer) {
+/// `slow_reader`: a ninth thread stays inside for 50 us at a time, without a gap.
+void synchronize_by_eight(benchmark::State& state, const rcu_peer* peer, bool slow_reader) {
   constexpr int threads = 8;
   constexpr double seconds = 0.05;
   for (auto _ : state) {
     std::atomic<int> ready{0};
-    std::atomic<bool> go{false};
+    std::atomic<bool> go{false}, stop{false}, reads{false};
     std::vector<suite::distribution> latencies(threads);
     std::vector<std::thread> callers;
+    callers.reserve(threads + 1);
     peer->enter_thread();  // before all others, and away while they run
     peer->synchronize();
     peer->leave_thread();
@@ -308,10 +310,30 @@ void synchronize_by_eight(benchmark::State& state, const rcu_peer* peer) {
       });
     }
     while (ready.load() != threads) std::this_thread::yield();
+    std::thread reader;
+    if (slow_reader) {
+      reader = std::thread{[&] {
+        peer->enter_thread();
+        while (!stop.load(std::memory_order_relaxed)) {
+          peer->read_around(
+              [](void* inside) {
+                static_cast<std::atomic<bool>*>(inside)->store(true, std::memory_order_relaxed);
+                const std::int64_t end = suite::clock_ns() + 50'000;
+                while (suite::clock_ns() < end) {
+                }
+              },
+              &reads);
+        }
+        peer->leave_thread();
+      }};
+      while (!reads.load(std::memory_order_relaxed)) std::this_thread::yield();
+    }
     const std::int64_t begin = suite::clock_ns();
     go.store(true, std::memory_order_release);
     for (std::thread& t : callers) t.join();
     const double spent = static_cast<double>(suite::clock_ns() - begin);
+    stop.store(true, std::memory_order_relaxed);
+    if (slow_reader) reader.join();
     suite::distribution all;
     double calls = 0;
     for (suite::distribution& latency : latencies) {
@@ -633,7 +655,13 @@ void add_all() {
     add("rcu_synchronize_reader", p->name, synchronize_with_reader, p)
         ->Iterations(1)
         ->UseManualTime();
-    add("rcu_synchronize_eight", p->name, synchronize_by_eight, p)->Iterations(1)->UseManualTime();
+    add("rcu_synchronize_eight", p->name, synchronize_by_eight, p, false)
+        ->Iterations(1)
+        ->UseManualTime();
+    if (p->synchronize == membarrier || p->synchronize == membarrier_twice) continue;
+    add("rcu_synchronize_eight_reader", p->name, synchronize_by_eight, p, true)
+        ->Iterations(1)
+        ->UseManualTime();
   }
 
   std::vector<const rcu_peer*> deferrers;

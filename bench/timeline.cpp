@@ -22,8 +22,7 @@ BENCHMARK(signal)->Name("timeline_signal/interlock")->UseManualTime();
 
 void query(benchmark::State& state) {
   const auto timeline = make_timeline();
-  suite::in_batches(state,
-                    [&] { benchmark::DoNotOptimize(il::seqno_timeline_value(*timeline)); });
+  suite::in_batches(state, [&] { benchmark::DoNotOptimize(il::seqno_timeline_value(*timeline)); });
 }
 BENCHMARK(query)->Name("timeline_query/interlock")->UseManualTime();
 

@@ -4,6 +4,7 @@
 /// From a signal to the return of a waiter that sleeps in the kernel.
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -57,10 +58,35 @@ struct futex_event {
   }
 };
 
+/// For its scope the calling thread stays on one of the first two CPUs that it may use; without
+/// effect if there is but one.
+class pinned {
+ public:
+  explicit pinned(int nth) {
+    CPU_ZERO(&before_);
+    sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &before_) == 0 || nth-- > 0) continue;
+      CPU_SET(cpu, &one);
+      sched_setaffinity(0, sizeof one, &one);
+      return;
+    }
+  }
+  pinned(const pinned&) = delete;
+  pinned& operator=(const pinned&) = delete;
+  ~pinned() { sched_setaffinity(0, sizeof before_, &before_); }
+
+ private:
+  cpu_set_t before_;
+};
+
 /// `Event` is made for each wake: signal() in this thread ends wait() in `waiters` others, which
 /// have slept for 0.1 ms. Counters: the distribution of the time until the last of them has
 /// returned, `signaller` (the median of what signal() took), and `switches`, how often a waiter went
-/// to sleep, per waiter and wake. With Iterations(1) and UseManualTime().
+/// to sleep, per waiter and wake. A single waiter has a CPU of its own, which idles meanwhile: a wake
+/// on the same CPU is another figure. With Iterations(1) and UseManualTime().
 template <class Event>
 void wake(benchmark::State& state, int waiters, std::size_t rounds) {
   std::optional<Event> current;
@@ -78,8 +104,11 @@ void wake(benchmark::State& state, int waiters, std::size_t rounds) {
     getrusage(RUSAGE_THREAD, &used);
     return used.ru_nvcsw;
   };
+  std::optional<pinned> place;
   for (seat& own : seats) {
     threads.emplace_back([&] {
+      std::optional<pinned> own_place;
+      if (waiters == 1) own_place.emplace(1);
       for (unsigned r = 1;; ++r) {
         for (unsigned seen; (seen = round.load(std::memory_order_acquire)) < r;) {
           syscall(SYS_futex, &round, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
@@ -94,6 +123,7 @@ void wake(benchmark::State& state, int waiters, std::size_t rounds) {
       }
     });
   }
+  if (waiters == 1) place.emplace(0);
   const auto next_round = [&] {
     round.fetch_add(1, std::memory_order_release);
     syscall(SYS_futex, &round, FUTEX_WAKE_PRIVATE, INT32_MAX, nullptr, nullptr, 0);
