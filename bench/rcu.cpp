@@ -30,7 +30,6 @@ namespace {
 
 namespace il = interlock;
 
-constexpr unsigned long batch = 1000;
 constexpr unsigned long deferred = 20'000;
 
 unsigned long value = 1;
@@ -131,6 +130,22 @@ unsigned long floor_dereference(unsigned long count, const unsigned long* const*
   }
   return sum;
 }
+/// What no reader that leaves a trace can do without: a word of the thread's own is set to what a
+/// shared one says, and cleared; nothing is tested, nothing nests.
+thread_local std::uint64_t trace;
+alignas(64) std::atomic<std::uint64_t> newest{1};
+
+unsigned long floor_two_stores(unsigned long count, const unsigned long* const* pointer) {
+  unsigned long sum = 0;
+  for (unsigned long i = 0; i < count; ++i) {
+    __atomic_store_n(&trace, newest.load(std::memory_order_relaxed), __ATOMIC_RELEASE);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    sum += *__atomic_load_n(pointer, __ATOMIC_ACQUIRE);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    __atomic_store_n(&trace, 0, __ATOMIC_RELEASE);
+  }
+  return sum;
+}
 void floor_read_around(void (*inside)(void*), void* argument) { inside(argument); }
 
 void membarrier() { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }
@@ -204,27 +219,44 @@ constexpr rcu_peer floor_dereference_peer{"floor_dereference_alone",
                                           floor_barrier,
                                           0,
                                           0};
+constexpr rcu_peer floor_two_stores_peer{"floor_two_stores",
+                                         nothing,
+                                         nothing,
+                                         floor_two_stores,
+                                         floor_read_around,
+                                         membarrier,
+                                         floor_defer,
+                                         floor_barrier,
+                                         1,
+                                         0};
 constexpr rcu_peer floor_flood_peer{
     "floor", nothing, nothing, floor_read, floor_read_around, membarrier, floor_defer_nothing,
     nothing, 1,       0};
 
 // --- readers -------------------------------------------------------------------------------------
 
+constexpr unsigned long batch = 4000;
+
+/// The median over batches: one that was interrupted does not count.
 void read_pairs(benchmark::State& state, const rcu_peer* peer) {
   peer->enter_thread();
-  unsigned long sum = 0;
-  while (state.KeepRunningBatch(batch)) sum += peer->read(batch, &plain_pointer);
-  benchmark::DoNotOptimize(sum);
+  suite::distribution per_pair;
+  while (state.KeepRunningBatch(batch)) {
+    const std::int64_t begin = suite::clock_ns();
+    benchmark::DoNotOptimize(peer->read(batch, &plain_pointer));
+    const std::int64_t spent = suite::clock_ns() - begin;
+    per_pair.add(static_cast<double>(spent) / static_cast<double>(batch));
+  }
+  per_pair.report(state);
   peer->leave_thread();
 }
 
-constexpr unsigned long pairs_in_handler = 4 * batch;
 const rcu_peer* handler_peer;
 std::int64_t handler_spent;
 
 void handle(int) {
   const std::int64_t begin = suite::clock_ns();
-  benchmark::DoNotOptimize(handler_peer->read(pairs_in_handler, &plain_pointer));
+  benchmark::DoNotOptimize(handler_peer->read(batch, &plain_pointer));
   handler_spent = suite::clock_ns() - begin;
 }
 
@@ -238,10 +270,10 @@ void read_in_handler(benchmark::State& state, const rcu_peer* peer, bool known) 
   struct sigaction before;
   sigaction(SIGUSR2, &action, &before);
   suite::distribution per_pair;
-  while (state.KeepRunningBatch(pairs_in_handler)) {
+  while (state.KeepRunningBatch(batch)) {
     raise(SIGUSR2);
     state.SetIterationTime(static_cast<double>(handler_spent) * 1e-9);
-    per_pair.add(static_cast<double>(handler_spent) / static_cast<double>(pairs_in_handler));
+    per_pair.add(static_cast<double>(handler_spent) / static_cast<double>(batch));
   }
   per_pair.report(state);
   sigaction(SIGUSR2, &before, nullptr);
@@ -630,6 +662,7 @@ void add_all() {
 
   std::vector<const rcu_peer*> reads = all;
   reads.push_back(&floor_dereference_peer);
+  reads.push_back(&floor_two_stores_peer);
   for (const rcu_peer* const* p = rcu_urcu_library; *p != nullptr; ++p) reads.push_back(*p);
   for (const rcu_peer* p : reads) {
     add("rcu_read", p->name, read_pairs, p);
