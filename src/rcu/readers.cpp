@@ -90,10 +90,15 @@ void push_arrival(task_words& t) noexcept {
 
 /// True if the exit hook will run: the caller is enlisted, and did not come so late, in a handler
 /// on the last instructions of a thread that was unknown till then, that nobody will call the hook.
-bool will_exit(const task_words& self) noexcept {
+/// Whether it is in a handler costs a walk of the stack. So that is looked at in the first section
+/// of a thread, the second, the fourth, and so on: one whose handlers read, and nobody else, pays
+/// for the shared counters only, and when it reads itself it is listed after as many sections more.
+bool will_exit(task_words& self) noexcept {
   platform::enlist();
-  return self.life.load_relaxed() == static_cast<std::uint32_t>(task_life::enlisted) &&
-         !platform::may_be_in_signal_handler();
+  if (self.life.load_relaxed() != static_cast<std::uint32_t>(task_life::enlisted)) return false;
+  const std::uint32_t sections = self.rcu_unlisted.load_relaxed() + 1;
+  self.rcu_unlisted.store_relaxed(sections);
+  return (sections & (sections - 1)) == 0 && !platform::may_be_in_signal_handler();
 }
 
 /// Puts the caller on the list if it can be. False if it is not surely there (I2).

@@ -127,5 +127,60 @@ TEST_F(no_system_calls, by_a_signal_for_which_nobody_waits) {
             0);
 }
 
+/// Sections of a handler on a thread that has read nowhere else. At the first, second and fourth it
+/// is looked whether the thread can be listed.
+extern "C" void read_in_handler(int) {
+  const auto read = [](int times) {
+    for (int i = 0; i < times; ++i) {
+      rcu_read_lock();
+      rcu_read_unlock();
+    }
+  };
+  read(4);
+  if (!forbid_system_calls()) _exit(no_seccomp);
+  read(3);
+  _exit(0);
+}
+
+TEST_F(no_system_calls, by_most_readers_of_a_handler_whose_thread_has_not_read) {
+  EXPECT_EQ(status_of_child([] {
+              int status = 1;
+              std::thread{[&] {
+                struct sigaction action {};
+                action.sa_handler = read_in_handler;
+                sigaction(SIGUSR1, &action, nullptr);
+                raise(SIGUSR1);
+                status = 2;
+              }}.join();
+              return status;
+            }),
+            0);
+}
+
+TEST_F(no_system_calls, by_a_reader_of_a_thread_that_its_handlers_have_come_before) {
+  EXPECT_EQ(status_of_child([] {
+              std::thread{[] {
+                struct sigaction action {};
+                action.sa_handler = [](int) {
+                  for (int i = 0; i < 5; ++i) {
+                    rcu_read_lock();
+                    rcu_read_unlock();
+                  }
+                };
+                sigaction(SIGUSR1, &action, nullptr);
+                raise(SIGUSR1);
+                for (int i = 0; i < 5; ++i) {  // the eighth section lists it
+                  rcu_read_lock();
+                  rcu_read_unlock();
+                }
+                const bool listed =
+                    (platform::this_task().rcu.load_relaxed() & detail::rcu_ready) != 0;
+                _exit(listed ? 0 : 3);
+              }}.join();
+              return 1;
+            }),
+            0);
+}
+
 }  // namespace
 }  // namespace interlock::test
