@@ -17,8 +17,11 @@
 ///   [Q3] the beginning, before the heavy barrier; [Q4] a snapshot, after a full barrier. A
 ///        snapshot that misses the beginning was taken before the heavy barrier, hence what its
 ///        caller did before is seen by every reader whom this grace period does not wait for.
-///   [Q5] who shares counts itself, then reads `ended` and tests; [Q6] the leader changes `ended`,
-///        then tests the count. All seq_cst: one of the two sees the other, no wake is lost.
+///   [Q5] who shares reads `ended`, then sees somebody lead, then marks that value as waited for and
+///        parks on it; [Q6] the leader stops leading, then changes `ended`, and wakes if the old
+///        value was marked. All seq_cst: he who was seen to lead changes `ended` after it was read,
+///        so either he finds the mark, or it comes too late and nobody parks. A mark is taken by one
+///        change: who is awake and has not run yet costs the next leader no wake.
 /// Contexts: snapshots and tests any; waiting in tasks only.
 
 #include "rcu/grace_period.hpp"
@@ -39,6 +42,7 @@ constexpr ktime nap_min = microseconds{20};
 constexpr ktime nap_max = microseconds{640};
 constexpr ktime share_nap = milliseconds{50};  // only where a wait may be given up
 constexpr unsigned yields_max = 200;
+constexpr std::uint32_t waited_for = 1;  // of `ended`
 
 struct alignas(64) {
   atomic<std::uint64_t> number{0};
@@ -46,8 +50,8 @@ struct alignas(64) {
 
 struct alignas(64) {
   atomic<std::uint32_t> leading{0};  // 1: somebody leads
-  atomic<std::uint32_t> ended{0};    // changes when a leader has stopped
-  atomic<std::uint32_t> sharers{0};  // may be parked on `ended`
+  atomic<std::uint32_t> ended{
+      0};  // how often a leader has stopped, and bit 0: somebody parks on it
   atomic<std::uint32_t> nudged{0};   // the leader naps on it
   atomic<std::uint32_t> hurried{0};  // callers that wait quickly
 } constinit shared;
@@ -144,11 +148,11 @@ bool try_lead() noexcept {
 }
 
 void stop_leading() noexcept {
-  shared.leading.store_seq_cst(0);           // [Q6] and to the next leader
-  shared.ended.fetch_add_seq_cst(1);         // [Q6] pairs with [Q5]
-  if (shared.sharers.load_seq_cst() != 0) {  // [Q6]
-    platform::unpark(shared.ended, platform::unpark_all);
+  shared.leading.store_seq_cst(0);  // [Q6] and to the next leader
+  std::uint32_t seen = shared.ended.load_relaxed();
+  while (!shared.ended.compare_exchange_seq_cst(seen, (seen | waited_for) + 1)) {  // [Q6] with [Q5]
   }
+  if ((seen & waited_for) != 0) platform::unpark(shared.ended, platform::unpark_all);
 }
 
 /// Waits until the leader has stopped, or for a while.
@@ -157,14 +161,13 @@ void share(std::uint64_t snapshot, const grace_period_wait& how) noexcept {
     if (grace_period_reached(snapshot) || shared.leading.load_relaxed() == 0) return;
     platform::cpu_relax();
   }
-  shared.sharers.fetch_add_seq_cst(1);                     // [Q5] pairs with [Q6]
-  const std::uint32_t seen = shared.ended.load_seq_cst();  // [Q5]
-  if (!grace_period_reached(snapshot) && shared.leading.load_seq_cst() != 0) {  // [Q5]
-    platform::park(shared.ended, seen,
-                   how.give_up_at == nullptr ? no_deadline : platform::now() + share_nap,
-                   platform::park_scope::process, platform::deadline_kind::watchdog);
-  }
-  shared.sharers.fetch_sub_relaxed(1);
+  std::uint32_t seen = shared.ended.load_seq_cst();                                  // [Q5]
+  if (grace_period_reached(snapshot) || shared.leading.load_seq_cst() == 0) return;  // [Q5]
+  if ((seen & waited_for) == 0 && !shared.ended.compare_exchange_seq_cst(seen, seen | waited_for))
+    return;  // [Q5] pairs with [Q6]; or another has marked it: the next round parks
+  platform::park(shared.ended, seen | waited_for,
+                 how.give_up_at == nullptr ? no_deadline : platform::now() + share_nap,
+                 platform::park_scope::process, platform::deadline_kind::watchdog);
 }
 
 bool wait_leading_or_sharing(std::uint64_t snapshot, const grace_period_wait& how) noexcept {
@@ -213,7 +216,6 @@ void grace_period_fork_child() noexcept {
   const std::uint64_t number = sequence.number.load_relaxed();
   sequence.number.store_relaxed(number & ~std::uint64_t{1});  // I2
   shared.leading.store_relaxed(0);
-  shared.sharers.store_relaxed(0);
   shared.hurried.store_relaxed(0);
 }
 
