@@ -30,13 +30,20 @@ INTERLOCK_API void replay_pending() noexcept;
 
 }  // namespace detail
 
-/// Switches interrupts off. Context: any. Never sleeps.
-inline void local_irq_disable(location where = location::current()) noexcept {
+/// Switches interrupts off and says how they were. Context: any, NMI included. Never sleeps.
+[[nodiscard]] inline irq_flags local_irq_save(location where = location::current()) noexcept {
   platform::event::irqs_off();  // the last place for an interrupt
   cpu_words& cpu = platform::this_cpu();
-  if (cpu.irqs_off.load_relaxed() == 0) cpu.irqs_off_at = where;
+  const std::uint32_t off = cpu.irqs_off.load_relaxed();
+  if (off == 0) cpu.irqs_off_at = where;
   cpu.irqs_off.store_relaxed(1);
   barrier();
+  return static_cast<irq_flags>(off);
+}
+
+/// Switches interrupts off. Context: any. Never sleeps.
+inline void local_irq_disable(location where = location::current()) noexcept {
+  (void)local_irq_save(where);
 }
 
 /// Switches interrupts on and replays what is pending. Context: any but NMI; the caller must not
@@ -49,13 +56,6 @@ inline void local_irq_enable() noexcept {
   barrier();                      // [F2]
   if (cpu.pending.load_relaxed() != 0) [[unlikely]]
     detail::replay_pending();  // [F3]
-}
-
-/// Switches interrupts off and says how they were. Context: any, NMI included. Never sleeps.
-[[nodiscard]] inline irq_flags local_irq_save(location where = location::current()) noexcept {
-  const auto flags = static_cast<irq_flags>(platform::this_cpu().irqs_off.load_relaxed());
-  local_irq_disable(where);
-  return flags;
 }
 
 /// Restores what `local_irq_save` returned. Context: any, NMI included; as the matching save. Never

@@ -39,7 +39,7 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   mutex& operator=(const mutex&) = delete;
 
   /// Locks, sleeping uninterruptibly. Context: task, may sleep.
-  INTERLOCK_API void lock(location where = location::current()) noexcept INTERLOCK_ACQUIRE();
+  void lock(location where = location::current()) noexcept INTERLOCK_ACQUIRE();
   /// Errors: interrupted, on a task signal (kill for the killable form), the lock is not taken.
   /// Of its success no compile-time analysis knows: go on with `guard g{adopt, m}`.
   /// Context: task, may sleep.
@@ -56,7 +56,7 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   [[nodiscard]] INTERLOCK_API bool try_lock(location where = location::current()) noexcept
       INTERLOCK_TRY_ACQUIRE(true);
   /// Context: the owning task. Never sleeps.
-  INTERLOCK_API void unlock() noexcept INTERLOCK_RELEASE();
+  void unlock() noexcept INTERLOCK_RELEASE();
 
   /// Context: any.
   [[nodiscard]] bool is_locked() const noexcept { return (word_.load_relaxed() >> 2) != 0; }
@@ -75,6 +75,10 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   static constexpr std::uint32_t flags = waiters_bit | handoff_bit;
   static constexpr unsigned id_shift = 2;
 
+  INTERLOCK_API void lock_out_of_line(location where) noexcept;
+  INTERLOCK_API void unlock_out_of_line() noexcept;
+  INTERLOCK_API void release_slow() noexcept;
+  static void count_held(unsigned change) noexcept;
   result<void> acquire(task_state state, deadline until, location where) noexcept;
   result<void> acquire_slow(task_state state, deadline until, location where) noexcept;
   result<void> wait_for_turn(waiter& self, task_state state, deadline until,
@@ -83,7 +87,6 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   bool spin_briefly(std::uint32_t own) noexcept;
   waiter& first_waiter() noexcept;
   void give_up(waiter& self) noexcept;
-  void release_slow() noexcept;
   bool pass_on(std::uint32_t own) noexcept;
   void leave_parent() noexcept;
 
@@ -92,6 +95,43 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
   list_head waiters_;                    ///< protected by wait_lock_
   atomic<std::uint32_t> generation_{0};  ///< the process whose tasks wait; see mutex.cpp
 };
+
+inline void mutex::count_held(unsigned change) noexcept {
+  atomic<std::uint16_t>& held = platform::this_task().mutexes;
+  held.store_relaxed(static_cast<std::uint16_t>(held.load_relaxed() + change));
+}
+
+inline void mutex::lock(location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  if constexpr (platform::inlines_fast_paths) {
+    const std::uint32_t id = platform::this_task().id.load_relaxed();
+    std::uint32_t expected = 0;
+    // [M1] pairs with [M2]
+    if (id != 0 && sleep_allowed() && word_.compare_exchange_acquire(expected, id << id_shift))
+        [[likely]] {
+      platform::event::might_sleep();
+      platform::event::lock_acquire(this, platform::event::mode::sleeping, false, where);
+      platform::event::lock_acquired(this);
+      count_held(1);
+      return;
+    }
+  }
+  lock_out_of_line(where);
+}
+
+inline void mutex::unlock() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  if constexpr (platform::inlines_fast_paths) {
+    const std::uint32_t id = platform::this_task().id.load_relaxed();
+    if (id != 0 && in_task()) [[likely]] {
+      platform::event::lock_release(this);
+      std::uint32_t expected = id << id_shift;
+      if (!word_.compare_exchange_release(expected, 0)) [[unlikely]]  // [M2] pairs with [M1]
+        release_slow();
+      count_held(0u - 1u);
+      return;
+    }
+  }
+  unlock_out_of_line();
+}
 
 template <>
 class INTERLOCK_SCOPED_CAPABILITY guard<mutex> {

@@ -47,11 +47,6 @@ task& self_task() noexcept {
   return self != nullptr ? *self : current_task();
 }
 
-void count_held(std::uint32_t change) noexcept {
-  atomic<std::uint32_t>& held = self_task().mutexes;
-  held.store_relaxed(held.load_relaxed() + change);
-}
-
 bool owned_by_self(std::uint32_t owner) noexcept {
   const task_words& self = platform::this_task();
   // A lock held across a fork bears the id from before it.
@@ -193,7 +188,7 @@ result<void> mutex::acquire(task_state state, deadline until, location where) no
   return {};
 }
 
-void mutex::lock(location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+void mutex::lock_out_of_line(location where) noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   (void)acquire(task_uninterruptible, no_deadline, where);
 }
 
@@ -266,7 +261,7 @@ void mutex::release_slow() noexcept {
   }
 }
 
-void mutex::unlock() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+void mutex::unlock_out_of_line() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   if (!in_task()) [[unlikely]] {
     detail::locks_warning(report_kind::mutex_misuse, "in_interrupt()", "mutex::unlock");
     return;

@@ -96,7 +96,7 @@ void push_arrival(task_words& t) noexcept {
 bool will_exit(task_words& self) noexcept {
   platform::enlist();
   if (self.life.load_relaxed() != static_cast<std::uint32_t>(task_life::enlisted)) return false;
-  const std::uint32_t sections = self.rcu_unlisted.load_relaxed() + 1;
+  const auto sections = static_cast<std::uint16_t>(self.rcu_unlisted.load_relaxed() + 1);
   self.rcu_unlisted.store_relaxed(sections);
   return (sections & (sections - 1)) == 0 && !platform::may_be_in_signal_handler();
 }

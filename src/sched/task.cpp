@@ -24,7 +24,7 @@ namespace interlock::inline INTERLOCK_PLATFORM {
 namespace {
 
 /// A mutex whose owner has ended is never unlocked: say so when it happens, not when one waits.
-void check_no_locks_held(const task& self) noexcept {
+void check_no_locks_held(const task_words& self) noexcept {
   const std::uint32_t held = self.mutexes.load_relaxed();
   if (held == 0) return;
   report_text text;
@@ -42,9 +42,9 @@ void end_task(task& t) noexcept {
 
 void task_exit() noexcept {
   task_words& words = platform::this_task();
+  check_no_locks_held(words);
   task* const self = static_cast<task*>(words.task.load_relaxed());
   if (self == nullptr) return;
-  check_no_locks_held(*self);
   words.task.store_relaxed(nullptr);
   end_task(*self);
 }

@@ -24,7 +24,6 @@ struct task {
   atomic<std::uint32_t> signals{0};  ///< `task_signal` bits
   atomic<std::uint32_t> resched{0};  ///< 1: `set_need_resched`
   atomic<std::uint32_t> id{0};       ///< that of its thread; written at its start and at a fork
-  atomic<std::uint32_t> mutexes{0};  ///< [own] mutexes held
   atomic<std::uint64_t> wakeups{0};  ///< [own] written
   std::uint32_t spin_budget = 0;     ///< [own] see spin_for_wake()
   std::uint32_t sleeps_unspun = 0;   ///< [own]

@@ -49,7 +49,8 @@ struct alignas(64) task_words {
   atomic<std::uint32_t> life;           ///< a `task_life`
   std::uint32_t former_id;              ///< the id before the last fork: of locks held across it
   atomic<std::uint32_t> signalling_depth;  ///< inside a fence signalling section, see dma_fence.hpp
-  atomic<std::uint32_t> rcu_unlisted;      ///< readers' sections before it was on their list
+  atomic<std::uint16_t> rcu_unlisted;      ///< readers' sections before it was on their list
+  atomic<std::uint16_t> mutexes;           ///< held, for the report at its end
 };
 
 static_assert(sizeof(cpu_words) == 64);

@@ -33,6 +33,9 @@ inline constexpr bool handlers_may_allocate = true;
 /// would hide the executions in which it ends by parking.
 inline constexpr std::uint32_t pauses_max = 1;
 
+/// An operation of the library is one step to granularity `user`: its code must be the library's.
+inline constexpr bool inlines_fast_paths = false;
+
 /// Who polls need not sleep in between: a pause of his ends with a change of what he has read.
 inline constexpr bool pauses_wait = true;
 

@@ -47,6 +47,8 @@ inline constexpr bool handlers_may_allocate = false;
 
 /// How many pauses a spin that ends by parking may take; the core measures how many are worth while.
 inline constexpr std::uint32_t pauses_max = 0xffff'ffffu;
+/// Whether locks are taken where the caller stands if they are free.
+inline constexpr bool inlines_fast_paths = true;
 /// Whether a pause ends with a change of what the caller has read.
 inline constexpr bool pauses_wait = false;
 
