@@ -15,10 +15,10 @@ namespace {
 /// `program(true)` is the mistake, `program(false)` its twin.
 template <class Program>
 void finds(const char* what, model::options how, Program program) {
-  const auto bad = model::explore(how, [=] { program(true); });
+  const auto bad = model::explore(user(how), [=] { program(true); });
   note(bad);
   EXPECT_TRUE(says(bad, what)) << bad;
-  const auto good = model::explore(how, [=] { program(false); });
+  const auto good = model::explore(user(how), [=] { program(false); });
   note(good);
   EXPECT_TRUE(good.passed()) << good;
 }
@@ -167,7 +167,7 @@ TEST(findings, a_softirq_leaves_something_disabled) {
 
 /// The core mends what it reports: afterwards nothing is disabled, for the machine either.
 TEST(findings, what_is_left_disabled_is_reported_and_mended) {
-  passes(model::explore(some(300), [] {
+  passes(model::explore(user(some(300)), [] {
     static int reports;
     reports = 0;
     set_report_handler([](const report&, void*) noexcept { ++reports; }, nullptr);
@@ -194,14 +194,14 @@ TEST(findings, what_is_left_disabled_is_reported_and_mended) {
 
 /// Twins of rules.a_task_ends_as_it_began.
 TEST(findings, what_is_enabled_again_is_in_order) {
-  passes(model::explore(all(), [] {
+  passes(model::explore(user(all()), [] {
     guard a{no_preempt};
     guard b{irqsave};
     guard c{interlock::rcu};
     static spinlock lock;
     guard d{no_mask, lock};
   }));
-  passes(model::explore(all(), [] {
+  passes(model::explore(user(all()), [] {
     static mutex lock;
     guard g{lock};
     guard h{mask_bh};
@@ -255,9 +255,15 @@ TEST(findings, the_head_of_a_callback_is_used_again_too_soon) {
   finds("call_rcu(): Double-freed CB", some(1000), [](bool wrong) {
     node n;
     const auto call = [](rcu_head*) {};
+    rcu_read_lock();  // so the callback waits
     call_rcu(n.rcu, call);
-    if (!wrong) rcu_barrier();
+    if (!wrong) {
+      rcu_read_unlock();
+      rcu_barrier();
+      rcu_read_lock();
+    }
     call_rcu(n.rcu, call);
+    rcu_read_unlock();
     rcu_barrier();
   });
 }

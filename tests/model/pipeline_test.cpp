@@ -62,7 +62,7 @@ void with_pipeline(const cli::pipeline_options& options, F use) {
 /// By two samplers: of what they have found here, each has missed one.
 template <class F>
 void passes_sampled(std::uint64_t executions, F program) {
-  model::options o = some(executions);
+  model::options o = user(some(executions));
   passes(model::explore(o, program));
   o.strategy = model::strategy::pos;
   passes(model::explore(o, program));

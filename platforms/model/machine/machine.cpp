@@ -385,6 +385,8 @@ void machine::point(const op& o) noexcept {
     const bool inside = p.is_in_library();
     const bool gives_way = o.kind == op_kind::yield || o.kind == op_kind::resched;
     if (inside && p.extends_step && !gives_way && can_step(p)) {
+      // To a replay, which has not learned what is shared, the first step may be this.
+      if (every_access) (void)strategy->passes(self);
       commit(true);
       return;
     }

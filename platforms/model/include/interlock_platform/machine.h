@@ -136,7 +136,7 @@ INTERLOCK_MACHINE_API void interlock_machine_describe(const void* address, char*
 struct interlock_machine_options {
   unsigned cpus;        /* 1 to 8 */
   unsigned preemption;  /* 0 none, 1 voluntary, 2 full */
-  unsigned granularity; /* 0 user, 1 full, 2 primitive */
+  unsigned granularity; /* 0 library, 1 full, 2 user */
   unsigned memory;      /* 0 sequentially consistent, 1 TSO: store buffers of atomics */
   unsigned points;      /* 0 synchronisation only, 1 every access */
   unsigned
