@@ -14,6 +14,12 @@ TEST(dma_engine, copies) {
   passes(model::explore(user(some(10'000)), one_copy<dma::engine>));
 }
 
+/// Of one copy it ends: two CPUs, full preemption.
+TEST(dma_engine, copies_in_each_way) {
+  const model::expectations here;
+  passes_all(model::explore(user(all()), one_copy<dma::engine>));
+}
+
 TEST(dma_engine, a_channel_goes_while_it_is_looked_up) {
   const model::expectations here;
   passes(model::explore(user(some(10'000)), a_removal<dma::engine>));

@@ -20,7 +20,7 @@ simulated_device device(auto function) {
 
 TEST(simulated_device, sees_what_was_written_before_its_doorbell) {
   const model::expectations here;
-  passes_all(model::explore(user(all()), [] {
+  passes_all(model::explore(all(), [] {
     int question = 0;
     std::atomic<int> answer{0};
     const auto squares = device([&](doorbell_register& bell) {
@@ -43,7 +43,7 @@ TEST(simulated_device, sees_what_was_written_before_its_doorbell) {
 /// Also if the device sleeps by then: that it is woken says nothing of memory.
 TEST(simulated_device, sees_nothing_else_behind_a_relaxed_write) {
   const model::expectations here;
-  model::options o = user(all());
+  model::options o = all();
   o.executions = 1;  // the first: the device goes on until it sleeps
   fails(model::explore(o,
                        [] {
@@ -68,7 +68,7 @@ TEST(simulated_device, sees_nothing_else_behind_a_relaxed_write) {
 
 TEST(simulated_device, several_writes_may_be_seen_as_one) {
   const model::expectations here;
-  passes_all(model::explore(user(all()), [] {
+  passes_all(model::explore(all(), [] {
     std::atomic<std::uint32_t> last{0};
     auto d = device([&](doorbell_register& bell) {
       std::uint32_t seen = 0;
@@ -95,7 +95,7 @@ TEST(simulated_device, runs_whatever_a_cpu_has_masked) {
     while (answer == 0) {
     }
   };
-  passes_all(model::explore(user(all(1)), [&] {
+  passes_all(model::explore(all(1), [&] {
     std::atomic<int> answer{0};
     const auto d = device([&](doorbell_register& bell) {
       if (bell.wait(0) != gone) answer = 1;
@@ -103,7 +103,7 @@ TEST(simulated_device, runs_whatever_a_cpu_has_masked) {
     d.doorbell().write(1);
     spin_for(answer);
   }));
-  fails(model::explore(user(all(1)),
+  fails(model::explore(all(1),
                        [&] {
                          std::atomic<int> answer{0};
                          auto other = start("task", [&] { answer = 1; });
@@ -132,7 +132,7 @@ TEST(simulated_device, raises_its_line) {
     d.doorbell().write(1);
     done.wait();
   };
-  passes(model::explore(user(some(5000)), program));
+  passes(model::explore(some(5000), program));
   passes(model::explore(full(some(5000)), program));
 }
 
@@ -140,7 +140,7 @@ TEST(simulated_device, raises_its_line) {
 TEST(simulated_device, may_not_lock_nor_sleep) {
   const model::expectations here;
   const auto played = [](auto function) {
-    return model::explore(user(all()), [&] { device([&](doorbell_register&) { function(); }); });
+    return model::explore(all(), [&] { device([&](doorbell_register&) { function(); }); });
   };
   spinlock lock;
   fails(played([&] {
@@ -161,7 +161,7 @@ TEST(simulated_device, may_not_lock_nor_sleep) {
 TEST(simulated_device, is_shown_as_one) {
   const model::expectations here;
   const auto r = model::explore(
-      user(all()), [] { device([](doorbell_register& bell) { EXPECT_NE(bell.wait(0), gone); }); });
+      all(), [] { device([](doorbell_register& bell) { EXPECT_NE(bell.wait(0), gone); }); });
   fails(r, "  device device");
   fails(r, "by device (device):");
 }
