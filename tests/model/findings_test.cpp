@@ -124,6 +124,90 @@ TEST(findings, a_fence_is_waited_for_with_the_lock_that_its_signaller_needs) {
         });
 }
 
+// --- locks, by classes ---
+
+struct channel {
+  spinlock queue;
+  spinlock counters;
+
+  void queue_first() {
+    guard g{no_mask, queue};
+    guard h{no_mask, counters};
+  }
+  void counters_first() {
+    guard g{no_mask, counters};
+    guard h{no_mask, queue};
+  }
+};
+
+/// No lock is taken in two orders: the two channels have their own. A task that took both from one would do so.
+TEST(findings, two_objects_of_a_kind_take_their_locks_in_two_orders) {
+  finds("WARNING: possible circular locking dependency detected", all(), [](bool wrong) {
+    channel one;
+    channel two;
+    one.queue_first();
+    if (wrong) {
+      two.counters_first();
+    } else {
+      two.queue_first();
+    }
+  });
+}
+
+/// The handler is one channel's, the task uses the other.
+TEST(findings, a_handler_takes_the_lock_of_another_object) {
+  finds("WARNING: inconsistent lock state", some(300), [](bool wrong) {
+    channel one;
+    channel two;
+    const auto line = *make_irq_line({.name = "device", .kind = irq_kind::asynchronous});
+    const auto action = request_irq(*line, [&] {
+                          one.queue_first();
+                          return irqreturn::handled;
+                        }).value();
+    raise_irq(*line);
+    if (wrong) {
+      two.queue_first();
+    } else {
+      guard g{irqsave};
+      two.queue_first();
+    }
+  });
+}
+
+constinit lock_class parent_class{"parent"};
+constinit lock_class child_class{"child"};
+
+/// Parents and children are one declaration, and in order one by one; named, they are two kinds.
+TEST(findings, a_parent_is_locked_before_its_child) {
+  struct ranked {
+    explicit ranked(const lock_class* of) {
+      if (of != nullptr) set_lock_class(lock, *of);
+    }
+    spinlock lock;
+  };
+  const auto program = [](bool named) {
+    ranked nodes[] = {
+        ranked{named ? &parent_class : nullptr}, ranked{named ? &child_class : nullptr},
+        ranked{named ? &parent_class : nullptr}, ranked{named ? &child_class : nullptr}};
+    const auto nest = [&](int outer, int inner) {
+      guard g{no_mask, nodes[outer].lock};
+      guard h{no_mask, nodes[inner].lock};
+    };
+    nest(0, 1);
+    nest(3, 2);
+  };
+  finds("(child), which is waited for elsewhere with the first one held (these, or others", all(),
+        program);
+  finds("possible circular locking dependency detected", all(), [](bool wrong) {
+    ranked one{nullptr};
+    ranked two{nullptr};
+    for (int i = 0; i < 2; ++i) {
+      guard g{no_mask, wrong && i == 1 ? two.lock : one.lock};
+      guard h{no_mask, wrong && i == 1 ? one.lock : two.lock};
+    }
+  });
+}
+
 // --- contexts ---
 
 TEST(findings, a_mutex_is_locked_in_an_atomic_section) {

@@ -115,6 +115,15 @@ enum interlock_machine_event {
 INTERLOCK_MACHINE_API void interlock_machine_announce(enum interlock_machine_event event,
                                                       uint64_t a, uint64_t b, uint64_t c);
 
+/* A lock begins. Its class is its declaration: `key` and `part` (of a larger primitive, or null), at `file` and `line`, as the translation
+ * unit `unit` has it. What was learned of the class in this execution holds of the lock. Texts have static storage. No point. */
+INTERLOCK_MACHINE_API void interlock_machine_lock_init(const void* lock, const void* key,
+                                                       const void* unit, const char* file, int line,
+                                                       const char* part);
+/* Its class is what stands at `key`, called `name`, or null. */
+INTERLOCK_MACHINE_API void interlock_machine_lock_class(const void* lock, const void* key,
+                                                        const char* name);
+
 /* Memory that code writes which is not instrumented: it is put back after each execution, as a whole. For
  * static objects; at most 16. */
 INTERLOCK_MACHINE_API void interlock_machine_put_back(void* memory, size_t size);
