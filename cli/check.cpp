@@ -133,9 +133,9 @@ void add_check_options(CLI::App& verb, check_options& options) {
   verb.add_option("--preemption", options.preemption, "When a CPU goes over to another task [full]")
       ->check(CLI::IsMember({"none", "voluntary", "full"}));
   verb.add_option("--granularity", options.granularity,
-                  "primitive: an operation of the library is one step; user: its insides are "
+                  "user: an operation of the library is one step; library: its insides are "
                   "explored; full: with interrupts there too [user]")
-      ->check(CLI::IsMember({"primitive", "user", "full"}));
+      ->check(CLI::IsMember({"user", "library", "full"}));
   verb.add_option("--memory", options.memory, "The memory model [sc]")
       ->check(CLI::IsMember({"sc", "tso"}));
   verb.add_option("--points", options.points, "Where another flow may come in [synchronisation]")

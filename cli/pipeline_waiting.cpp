@@ -47,9 +47,11 @@ void pipeline::waiting_run::start_chunks() {
 void pipeline::waiting_run::wait_for_any() {
   fences.clear();
   for (const flight& f : flights) {
-    // A chunk that is compressed, but has to let those before it be written, waits for no fence.
+    // A chunk that is compressed, but has to let those before it be written, waits for no fence; nor does one that
+    // is written, and has to let those before it be retired.
     dma_fence* const fence = owner.slot_of(f.chunk).fence(f.at).get();
-    const bool held = f.at == stage::compress && f.chunk != next_write && fence->status() != 0;
+    const std::size_t goes_on = f.at == stage::compress ? next_write : flights.front().chunk;
+    const bool held = f.at != stage::read && f.chunk != goes_on && fence->status() != 0;
     if (!held) fences.push_back(fence);
   }
   const std::uint64_t before = wakeups_of(current_task());

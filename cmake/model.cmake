@@ -55,7 +55,7 @@ target_link_libraries(interlock_machine PRIVATE ${INTERLOCK_BOOST_CONTEXT} ${INT
 
 # --- the core, and the platform's own files ---
 
-# The library's own functions tell the machine where they begin and end: to granularity `primitive` one of them is a step. What of the
+# The library's own functions tell the machine where they begin and end: to granularity `user` one of them is a step. What of the
 # C++ library is compiled with them is not theirs: the linker may take it for the program's as well. Nor are the inline functions of the
 # public headers: g++ would have each of them tell, also where it is inlined.
 interlock_add_layers(interlock_model ${interlock_model_dir} interlock_model_objects

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "division_support.hpp"
+#include "interlock/interlock.hpp"
 #include "interlock/model/explore.hpp"
 #include "interlock_platform/machine.h"
 #include "outcome_support.hpp"
@@ -183,21 +184,69 @@ TEST_P(divided, a_failure_in_one_ends_all) {
   EXPECT_EQ(explore(again, f).text.substr(0, 23), "BUG: abort() was called");
 }
 
-TEST_P(divided, samplers_are_not_nor_is_a_search_by_primitives) {
-  const auto runs_alone = [](const interlock_machine_options& o) {
-    shared_texts ran;
-    const outcome r = explore(
-        o, [] { add_under_a_mutex(3, 3); }, [&] { ran.add(this_process()); });
-    EXPECT_TRUE(r.passed) << r.text;
-    EXPECT_EQ(ran.all(), std::set<std::string>{this_process()});
-    return r.executions;
-  };
+TEST_P(divided, samplers_are_not) {
   interlock_machine_options o = options_for(GetParam(), random_ones);
   o.executions = 500;
-  EXPECT_EQ(runs_alone(o), 500u);
-  o = options_for(GetParam());
-  o.granularity = 2;
-  EXPECT_EQ(runs_alone(o), 1680u);
+  shared_texts ran;
+  const outcome r = explore(
+      o, [] { add_under_a_mutex(3, 3); }, [&] { ran.add(this_process()); });
+  EXPECT_TRUE(r.passed) << r.text;
+  EXPECT_EQ(ran.all(), std::set<std::string>{this_process()});
+  EXPECT_EQ(r.executions, 500u);
+}
+
+/// Two tasks that lock, wait and wake by the library, with accesses of their own between.
+void use_the_library(unsigned rounds, int* order) {
+  mutex lock;
+  completion done;
+  std::atomic<int> n{0};
+  int count = 0;
+  const auto work = [&](int who) {
+    for (unsigned i = 0; i < rounds; ++i) {
+      const int seen = n.fetch_add(1);
+      {
+        guard g{lock};
+        order[count++] = who * 10 + seen;
+      }
+    }
+  };
+  kthread other = kthread_run("other", [&] {
+                    work(1);
+                    done.complete();
+                  }).value();
+  work(0);
+  done.wait();
+  (void)other.join();
+  order[count] = n.load();
+}
+
+/// Each is a step of many accesses, which another process has to know to let its flow sleep.
+TEST_P(divided, operations_of_the_library_are_steps) {
+  int order[8] = {};
+  const auto run = [&](unsigned processes, shared_texts& found, shared_texts& ran) {
+    interlock_machine_options o = options_for(processes);
+    o.cpus = 2;
+    o.granularity = 2;
+    return explore(
+        o, [&] { use_the_library(2, order); },
+        [&] {
+          std::string text;
+          for (const int i : order) text += std::to_string(i) + ' ';
+          found.add(text);
+          ran.add(this_process());
+        });
+  };
+  shared_texts found[2];
+  shared_texts ran[2];
+  const outcome one = run(1, found[0], ran[0]);
+  const outcome many = run(GetParam(), found[1], ran[1]);
+  EXPECT_TRUE(one.passed && many.passed) << one.text << many.text;
+  EXPECT_TRUE(one.complete && many.complete);
+  EXPECT_EQ(many.executions, one.executions);
+  EXPECT_EQ(many.blocked, one.blocked);
+  EXPECT_GT(found[0].all().size(), 10u);
+  EXPECT_EQ(found[1].all(), found[0].all());
+  EXPECT_EQ(ran[1].all().size() > 1, GetParam() > 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(processes, divided, testing::Values(1u, 2u, 3u));

@@ -28,7 +28,8 @@ TEST(dma_engine_bugs, a_lock_of_the_handler_is_taken_with_interrupts_on) {
 /// The client is late, or the free is.
 TEST(dma_engine_bugs, a_channel_is_freed_without_a_grace_period) {
   const model::expectations here;
-  const auto r = model::explore(some(20'000), a_removal<channel_without_grace_period::engine>);
+  const auto r =
+      model::explore(user(some(20'000)), a_removal<channel_without_grace_period::engine>);
   note(r);
   EXPECT_TRUE(begins(r, "BUG: use after free") || begins(r, "BUG: data-race: free of")) << r;
 }
@@ -42,7 +43,7 @@ TEST(dma_engine_bugs, a_doorbell_is_rung_without_order) {
 
 TEST(dma_engine_bugs, a_wake_is_lost) {
   const model::expectations here;
-  const auto r = model::explore(some(20'000), a_full_ring<sleep_without_second_look::engine>);
+  const auto r = model::explore(user(some(20'000)), a_full_ring<sleep_without_second_look::engine>);
   note(r);
   EXPECT_TRUE(begins(r, "BUG: deadlock: no flow can go on")) << r;
 }

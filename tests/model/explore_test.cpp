@@ -437,4 +437,59 @@ TEST(explore, a_token_of_every_access_is_good_where_nothing_is_learned) {
   }
 }
 
+/// Nor which step of an operation of the library was its first.
+TEST(explore, a_token_of_every_access_is_good_with_operations_of_the_library) {
+  int plain = 0;
+  const auto f = [&plain] {
+    mutex lock;
+    completion done;
+    int n = 0;
+    int seen = 0;
+    std::atomic<int> together{0};
+    const auto line = make_irq_line({.name = "device", .kind = irq_kind::asynchronous}).value();
+    const auto handler = request_irq(*line, [&] {
+                           ++seen;
+                           done.complete();
+                           return irqreturn::handled;
+                         }).value();
+    const auto add = [&] {
+      {
+        guard g{lock};
+        plain = plain * 2 + 1;
+      }
+      for (int i = 0; i < 4; ++i) together.store(together.load() + 1);
+    };
+    auto a = kthread_run("a", [&] {
+               add();
+               n = 1;
+               done.complete();
+             }).value();
+    raise_irq(*line);
+    add();
+    done.wait();
+    done.wait();
+    ++n;
+    (void)a.join();
+    if (together != 8) std::abort();
+  };
+  for (const auto which : {model::granularity::user, model::granularity::library}) {
+    for (unsigned seed = 1; seed <= 4; ++seed) {
+      model::options o;
+      o.granularity = which;
+      o.points = model::points::every_access;
+      o.strategy = model::strategy::random;
+      o.seed = seed;
+      const auto r = model::explore(o, f);
+      ASSERT_FALSE(r.passed());
+      EXPECT_EQ(r.text().substr(0, 23), "BUG: abort() was called") << r;
+      EXPECT_EQ(r.text().find("WARNING"), std::string::npos) << r;
+      model::options again = o;
+      again.replay = r.token().c_str();
+      const auto same = model::explore(again, f);
+      EXPECT_EQ(same.text().substr(0, 23), "BUG: abort() was called") << same;
+      EXPECT_EQ(same.token(), r.token());
+    }
+  }
+}
+
 }  // namespace

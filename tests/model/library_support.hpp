@@ -19,6 +19,7 @@ namespace interlock::test {
 /// Every execution: the test then asserts `complete()`.
 inline model::options all(unsigned cpus = 2) {
   model::options o;
+  o.granularity = model::granularity::library;
   o.cpus = cpus;
   o.strategy = model::strategy::exhaustive;
   o.executions = 0;
@@ -29,9 +30,16 @@ inline model::options all(unsigned cpus = 2) {
 /// A sample of them. Not the portfolio: its exhaustive search would take all of such a budget.
 inline model::options some(std::uint64_t executions, unsigned cpus = 2) {
   model::options o;
+  o.granularity = model::granularity::library;
   o.cpus = cpus;
   o.strategy = model::strategy::samplers;
   o.executions = executions + executions / 2;  // so many of them by pct
+  return o;
+}
+
+/// As who tests what uses the library: its operations are steps.
+inline model::options user(model::options o) {
+  o.granularity = model::granularity::user;
   return o;
 }
 

@@ -161,6 +161,7 @@ TEST(memory, interrupts_under_tso_replay_alike) {
   };
   model::options o;
   o.memory = model::memory::tso;
+  o.granularity = model::granularity::library;
   o.executions = 500;
   for (const auto s : {model::strategy::exhaustive, model::strategy::pct}) {
     o.strategy = s;

@@ -22,10 +22,10 @@ std::string squeezed() {
   std::string all;
   std::byte before{};
   cli::zstd_trailer trailer;
-  for (std::size_t at = 0; at < sizeof text - 1; at += chunk) {
+  for (std::size_t at = 0; at < files.input_size; at += chunk) {
     std::byte piece[chunk + 1];
     const std::span input{reinterpret_cast<const std::byte*>(text) + at,
-                          std::min(chunk, sizeof text - 1 - at)};
+                          std::min(chunk, files.input_size - at)};
     all.append(reinterpret_cast<const char*>(piece), squeeze(input, before, piece));
     before = input.back();
     trailer.update(input);
@@ -47,9 +47,10 @@ cli::pipeline_options tied_by(cli::link_style link) {
 
 /// Makes the pipeline, and calls `use(pipeline)`.
 template <class F>
-void with_pipeline(const cli::pipeline_options& options, F use) {
-  std::memcpy(files.input, text, sizeof text - 1);
-  files.input_size = sizeof text - 1;
+void with_pipeline(const cli::pipeline_options& options, F use,
+                   std::size_t input_size = sizeof text - 1) {
+  std::memcpy(files.input, text, input_size);
+  files.input_size = input_size;
   files.output_size = 0;
   cli::input_file input;
   EXPECT_FALSE(input.open("input"));
@@ -62,7 +63,7 @@ void with_pipeline(const cli::pipeline_options& options, F use) {
 /// By two samplers: of what they have found here, each has missed one.
 template <class F>
 void passes_sampled(std::uint64_t executions, F program) {
-  model::options o = some(executions);
+  model::options o = user(some(executions));
   passes(model::explore(o, program));
   o.strategy = model::strategy::pos;
   passes(model::explore(o, program));
@@ -83,6 +84,24 @@ void compresses(cli::link_style link) {
     });
     expect_whole();
   });
+}
+
+/// Of one chunk and one device, on a CPU that a task leaves only where it sleeps, it ends.
+TEST(pipeline, takes_one_chunk_in_each_way) {
+  const model::expectations here;
+  model::options o = user(all(1));
+  o.preemption = model::preemption::none;
+  passes_all(model::explore(o, [] {
+    cli::pipeline_options how = tied_by(cli::link_style::memory);
+    how.devices = how.depth = 1;
+    const auto run = [](cli::pipeline& p) {
+      const auto problem = p.run();
+      EXPECT_FALSE(problem) << problem->message;
+      EXPECT_EQ(p.counts().chunks, 1u);
+    };
+    with_pipeline(how, run, chunk);
+    expect_whole();
+  }));
 }
 
 TEST(pipeline, is_tied_by_memory) { compresses(cli::link_style::memory); }

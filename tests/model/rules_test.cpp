@@ -289,16 +289,16 @@ TEST(rules, a_wait_names_the_fence_that_nobody_signals) {
 
 TEST(rules, a_lock_in_the_place_of_another_is_another) {
   const auto r = once([] {
-    // Two objects with two locks each, one after the other on the same stack, locked in opposite orders.
+    // Two objects with two locks each, one after the other on the same stack, locked in opposite orders. The locks are of one
+    // class, so that they are in order one by one.
     struct both {
-      spinlock first;
-      spinlock second;
+      spinlock locks[2];
     };
     alignas(both) unsigned char place[sizeof(both)];
     for (const bool turned : {false, true}) {
       both* const b = new (place) both;
-      guard g{no_mask, turned ? b->second : b->first};
-      guard h{no_mask, turned ? b->first : b->second};
+      guard g{no_mask, b->locks[turned ? 1 : 0]};
+      guard h{no_mask, b->locks[turned ? 0 : 1]};
     }
   });
   EXPECT_TRUE(r.passed()) << r;

@@ -10,6 +10,7 @@ void explore_test(void (*execution)()) {
   const model::expectations here;
   model::options how;
   how.cpus = 4;
+  how.granularity = model::granularity::library;
   how.steps = 200'000;
   how.executions = 100;
   how.time = std::chrono::milliseconds{500};

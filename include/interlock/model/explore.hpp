@@ -52,9 +52,9 @@ enum class memory : unsigned {
 
 /// How closely the insides of the library are explored.
 enum class granularity : unsigned {
-  user,       ///< interrupts come only where the CPU lets them in
-  full,       ///< also where the library holds them back, so that its replay of them is explored
-  primitive,  ///< an operation of the library is one step, but where it waits or calls the program
+  library,  ///< its insides are explored; interrupts come only where it lets them in
+  full,     ///< also where it holds them back, so that its replay of them is explored
+  user,     ///< an operation of the library is one step, but where it waits or calls the program
 };
 
 struct options {
@@ -73,8 +73,7 @@ struct options {
   /// a hang. 0: any may pass at any step. Not negative; no part of a token.
   std::chrono::nanoseconds far{};
   /// Processes among which an exhaustive search is divided: 1 to 64; no part of a token. The others are forked, and end with the
-  /// search. What the function does outside of the machine happens in the process that runs the execution. With granularity
-  /// `primitive` nothing is divided.
+  /// search. What the function does outside of the machine happens in the process that runs the execution.
   unsigned processes = 1;
   const char* replay = nullptr;  ///< the token of a failure: that execution alone
   /// In reports. Null: the test's (interlock/model/gtest.hpp), else a number. With a comma in it, it can not be replayed alone.

@@ -179,7 +179,7 @@ void machine::plain_access(std::uintptr_t address, std::size_t size, bool writes
       is_point = is_point || l.shared;
     });
     // A replay has not learned what is shared. It takes all for points, and goes on where it is not told otherwise.
-    const bool is_told = strategy->replays() && !whole_primitives;
+    const bool is_told = strategy->replays();
     if (!is_point || is_told) {
       is_point = !strategy->passes(self);
       if (!is_point && is_told) {

@@ -153,6 +153,17 @@ void interlock_machine_announce(enum interlock_machine_event event, uint64_t a, 
   }
 }
 
+void interlock_machine_lock_init(const void* lock, const void* key, const void* unit,
+                                 const char* file, int line, const char* part) {
+  if (m.running)
+    m.rules.lock_made(reinterpret_cast<std::uintptr_t>(lock), {key, unit, file, line, part});
+}
+void interlock_machine_lock_class(const void* lock, const void* key, const char* name) {
+  if (m.running)
+    m.rules.lock_belongs_to(reinterpret_cast<std::uintptr_t>(lock),
+                            {key, nullptr, nullptr, 0, name});
+}
+
 void interlock_machine_put_back(void* memory, size_t size) { m.image.add(memory, size); }
 
 void interlock_machine_fail(const char* text) {

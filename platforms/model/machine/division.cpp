@@ -27,6 +27,8 @@ namespace {
 constexpr std::size_t states_max = std::size_t{1} << 15;
 constexpr std::size_t choices_max = std::size_t{1} << 22;
 constexpr std::size_t facts_max = std::size_t{1} << 16;
+constexpr std::uint32_t chunks_max = std::uint32_t{1} << 17;
+constexpr std::uint32_t no_chunk = 0;
 constexpr unsigned word_bits = 64;
 constexpr double millionths = 1e6;
 
@@ -59,7 +61,19 @@ struct division::state {
   std::uint32_t depth;
   std::uint32_t
       open;  ///< branches that have begun and not ended; 0 and none left: the state is free
-  process_id chosen;  ///< the branch of the parent that leads here
+  process_id chosen;    ///< the branch of the parent that leads here
+  process_set told;     ///< D4
+  std::uint32_t lists;  ///< chunks
+};
+
+/// Some accesses of a branch.
+struct division::chunk {
+  static constexpr std::size_t most = 15;
+  std::uint32_t next;       ///< of the list, or of those that are free
+  std::uint32_t next_list;  ///< of the state; of a list's first chunk, as what follows
+  std::uint32_t count;      ///< in the whole list
+  process_id branch;
+  footprint list[most];
 };
 
 struct division::shared {
@@ -70,9 +84,11 @@ struct division::shared {
   std::atomic<std::uint64_t> room;   ///< executions
   std::atomic<std::uint64_t> taken;  ///< of them
   std::atomic<bool> inexact;
+  bool by_accesses;
   std::uint32_t jobs;  ///< that somebody is at
   place used;          ///< states from there on have never been used
   place free;          ///< a list, by `parent`
+  std::uint32_t chunks_used, free_chunk;
   struct alignas(64) process {
     std::atomic<std::uint64_t> executions, blocked, steps, searched;
     std::atomic<bool> has_left;
@@ -90,14 +106,16 @@ struct division::shared {
   std::atomic<std::uint64_t>
       maybe_open[states_max / word_bits];  ///< what has branches left is here
   state states[states_max];
+  chunk chunks[chunks_max];  ///< 0: none
 };
 
-bool division::begin(std::uint64_t room) noexcept {
+bool division::begin(std::uint64_t room, bool by_accesses) noexcept {
   void* const memory = mmap(nullptr, sizeof(shared), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return false;
   s_ = static_cast<shared*>(memory);  // zeros, which is what all of it begins with
   s_->room.store(room);
+  s_->by_accesses = by_accesses;
   s_->free = nowhere;
   s_->jobs = 1;
   s_->processes[0].at = nowhere;
@@ -277,6 +295,7 @@ division::place division::first_open() noexcept {
         if (left_of(s) == 0) continue;
         word.fetch_or(bit);  // a branch was added meanwhile
       }
+      if (s_->by_accesses && (s.begun & ~s.told) != 0) continue;  // D4
       if (best == nowhere || s.depth < s_->states[best].depth) best = at;
     }
   }
@@ -314,6 +333,7 @@ void division::finish(place at) noexcept {
     state& s = s_->states[at];
     if (--s.open != 0 || left_of(s) != 0) break;
     const place above = s.parent;
+    free_lists(s);
     s.parent = s_->free;
     s_->free = at;
     at = above;
@@ -406,6 +426,8 @@ bool division::share(place above, const node* path, std::size_t count, place* pl
     s.parent = above;
     s.depth = above == nowhere ? 0 : s_->states[above].depth + 1;
     s.open = 1;
+    s.told = 0;
+    s.lists = no_chunk;
     const bool first = above == nowhere;
     s.chosen = first ? no_process : path[static_cast<std::ptrdiff_t>(i) - 1].chosen;
     s.fingerprint = first ? 0 : path[static_cast<std::ptrdiff_t>(i) - 1].fingerprint;
@@ -421,6 +443,76 @@ bool division::share(place above, const node* path, std::size_t count, place* pl
   s_->processes[self_].at = above;
   unlock();
   return true;
+}
+
+// --- accesses ---
+
+bool division::is_by_accesses() const noexcept { return s_->by_accesses; }
+
+void division::tell_accesses(place at, process_id branch, const footprint* list,
+                             std::size_t count) noexcept {
+  if (!lock()) return;
+  state& s = s_->states[at];
+  const auto take_chunk = [this] {
+    const std::uint32_t c = s_->free_chunk;
+    if (c != no_chunk) {
+      s_->free_chunk = s_->chunks[c].next;
+      return c;
+    }
+    return s_->chunks_used + 1 < chunks_max ? ++s_->chunks_used : no_chunk;
+  };
+  std::uint32_t first = no_chunk;
+  for (std::size_t from = 0; list != nullptr && (from < count || first == no_chunk);) {
+    const std::uint32_t c = take_chunk();
+    if (c == no_chunk) break;
+    // The last ones stand first.
+    const std::size_t part = std::min(count - from, chunk::most);
+    chunk& here = s_->chunks[c];
+    here.next = first;
+    std::copy(list + from, list + from + part, here.list);
+    here.count = static_cast<std::uint32_t>(from += part);
+    here.branch = branch;
+    first = c;
+  }
+  if (first != no_chunk) {
+    s_->chunks[first].next_list = s.lists;
+    s.lists = first;
+    // Of a list that is cut short nothing is known.
+    if (s_->chunks[first].count != count) s_->chunks[first].branch = no_process;
+  }
+  s.told |= just(branch);
+  unlock();
+  if (is_hungry()) wake_all(s_->changes);
+}
+
+std::size_t division::accesses_of(place at, process_id branch, footprint* list,
+                                  std::size_t room) noexcept {
+  if (!lock()) return unknown;
+  std::uint32_t c = s_->states[at].lists;
+  while (c != no_chunk && s_->chunks[c].branch != branch) c = s_->chunks[c].next_list;
+  const std::size_t count = c != no_chunk ? s_->chunks[c].count : unknown;
+  if (count <= room) {
+    for (; c != no_chunk; c = s_->chunks[c].next) {
+      const chunk& here = s_->chunks[c];
+      const std::size_t begin = here.count == 0 ? 0 : (here.count - 1) / chunk::most * chunk::most;
+      std::copy(here.list, here.list + (here.count - begin), list + begin);
+    }
+  }
+  unlock();
+  return count;
+}
+
+void division::free_lists(state& s) noexcept {
+  while (s.lists != no_chunk) {
+    std::uint32_t c = s.lists;
+    s.lists = s_->chunks[c].next_list;
+    while (c != no_chunk) {
+      const std::uint32_t after = s_->chunks[c].next;
+      s_->chunks[c].next = s_->free_chunk;
+      s_->free_chunk = c;
+      c = after;
+    }
+  }
 }
 
 double division::searched(const double* expected, std::size_t depths) {

@@ -11,6 +11,8 @@
 ///   D2. Branches of a state begin one after the other. In each those are asleep that began before it, whether they have
 ///       ended or not: what they find to be run they add to the state themselves. So no two processes run the same.
 ///   D3. A state ends when no branch of it is left, and all have ended. When all states have, so has the search.
+///   D4. Who is asleep because of a step with many accesses (granularity `user`) is woken by what meets one of them. Its process tells
+///       them when it has taken the step, in the first execution of its job; the next branch begins after that.
 /// Source: Yang, Chen, Gopalakrishnan, Kirby, "Distributed dynamic partial order reduction based verification of threaded
 /// software" (2007).
 ///
@@ -23,6 +25,7 @@
 #include <cstdint>
 
 #include "clock.hpp"
+#include "op.hpp"
 
 namespace interlock::machine {
 
@@ -53,9 +56,9 @@ class division {
   division(const division&) = delete;
   division& operator=(const division&) = delete;
 
-  /// Begins with the caller alone, who is at the whole search. `room`: so many executions are left to all of them. False: the system
-  /// gives no memory.
-  bool begin(std::uint64_t room) noexcept;
+  /// Begins with the caller alone, who is at the whole search. `room`: so many executions are left to all of them. `by_accesses`: D4.
+  /// False: the system gives no memory.
+  bool begin(std::uint64_t room, bool by_accesses) noexcept;
   [[nodiscard]] bool is_on() const noexcept { return s_ != nullptr; }
   /// Which one the caller is; 0: the first.
   [[nodiscard]] unsigned self() const noexcept { return self_; }
@@ -133,16 +136,27 @@ class division {
   bool has_jobs() noexcept;
   /// The states of `path`, below `above`, are shared from now on. False: there is no room.
   bool share(place above, const node* path, std::size_t count, place* places) noexcept;
+  // --- accesses (D4) ---
+  [[nodiscard]] bool is_by_accesses() const noexcept;
+  /// Of the first step of a branch; `list` null: they are not known.
+  void tell_accesses(place at, process_id branch, const footprint* list,
+                     std::size_t count) noexcept;
+  static constexpr std::size_t unknown = SIZE_MAX;
+  /// How many were told, and, if there is room for them, which.
+  std::size_t accesses_of(place at, process_id branch, footprint* list, std::size_t room) noexcept;
+
   /// About how much of the search is done. `expected`: how many branches a state of that depth has on average, as far as it is known.
   [[nodiscard]] double searched(const double* expected, std::size_t depths);
 
  private:
   struct shared;
   struct state;
+  struct chunk;
   [[nodiscard]] bool lock() noexcept;
   void unlock() noexcept;
   [[nodiscard]] static process_set left_of(const state& s) noexcept;
-  /// The one nearest to the root of which a branch is left; `nowhere` if there is none.
+  void free_lists(state& s) noexcept;
+  /// The one nearest to the root of which a branch is left that can begin; `nowhere` if there is none.
   [[nodiscard]] place first_open() noexcept;
 
   shared* s_ = nullptr;

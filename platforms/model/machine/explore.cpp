@@ -173,13 +173,12 @@ struct exploration {
     m.spins.clear();
     m.spin_choices.clear();
     const bool can_end = how == method::exhaustive || how == method::enumerate;
-    // What a branch that another process is at accesses is not known: nobody could sleep because of it (R5).
-    const bool can_divide = can_end && !m.whole_primitives && shared.process == 0;
+    const bool can_divide = can_end && shared.process == 0;
     if (can_divide) shared.of->divides.store(1);
     std::uint64_t count = 0;
     division::stop why;
     do {
-      why = run_until_it_stops(can_end, limit, parts, count);
+      why = run_until_it_stops(how, limit, parts, count);
       if (divided.is_on()) why = end_division(why, count);
       if (why == division::stop::learned) {
         m.learned = false;
@@ -194,9 +193,10 @@ struct exploration {
     return why != division::stop::failed && why != division::stop::died;
   }
 
-  division::stop run_until_it_stops(bool can_end, std::uint64_t limit, unsigned parts,
+  division::stop run_until_it_stops(method how, std::uint64_t limit, unsigned parts,
                                     std::uint64_t& count) {
     using enum division::stop;
+    const bool can_end = how == method::exhaustive || how == method::enumerate;
     while (true) {
       while (!strategy.prepare()) {
         if (!divided.is_on()) return all_is_done;
@@ -233,15 +233,14 @@ struct exploration {
         strategy.offer_jobs();
       }
       const bool looks = result.executions == 1 || result.executions % progress_every == 0;
-      if (can_end && looks && divided.self() == 0 && !m.whole_primitives)
-        look_for_processes(limit, count);
+      if (can_end && looks && divided.self() == 0) look_for_processes(how, limit, count);
     }
   }
 
   // --- a divided search ---
 
   /// Starts those that are wanted and do not run yet.
-  void look_for_processes(std::uint64_t limit, std::uint64_t count) {
+  void look_for_processes(method how, std::uint64_t limit, std::uint64_t count) {
     if (divided.is_on()) divided.look_after_others();
     const std::uint64_t granted = shared.of->granted.load(std::memory_order_relaxed);
     const std::uint64_t wanted = std::min<std::uint64_t>(
@@ -250,7 +249,7 @@ struct exploration {
     if (!divided.is_on()) {
       std::uint64_t room = options.executions != 0 ? options.executions - result.executions : 0;
       if (limit != 0 && (room == 0 || limit - count < room)) room = limit - count;
-      if (!divided.begin(room)) return;
+      if (!divided.begin(room, how == method::exhaustive && m.whole_primitives)) return;
       strategy.divide(&divided);
       known_granules = m.shared_granules.size();
     }
@@ -537,8 +536,8 @@ constexpr char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 constexpr char preemption_letters[] = "nvf";
 constexpr const char* preemption_names[] = {"none", "voluntary", "full"};
-constexpr char granularity_letters[] = "uFp";
-constexpr const char* granularity_names[] = {"user", "full", "primitive"};
+constexpr char granularity_letters[] = "lFu";
+constexpr const char* granularity_names[] = {"library", "full", "user"};
 
 /// The options come from the token; `note` names those that it changes.
 bool decode(const char* token, interlock_machine_options& options, std::string& list,
@@ -609,7 +608,7 @@ std::string token_of_last_execution() {
   std::string text;
   text += static_cast<char>('0' + m.user_cpus);
   text += preemption_letters[static_cast<int>(m.model)];
-  text += m.whole_primitives ? 'p' : m.full_granularity ? 'F' : 'u';
+  text += m.whole_primitives ? 'u' : m.full_granularity ? 'F' : 'l';
   text += m.every_access ? 'A' : 's';
   text += m.tso ? 't' : 'c';
   text += '.';

@@ -409,6 +409,8 @@ void machine::take_step() noexcept {
     const op_kind kind = p.pending.kind;
     const bool gives_way = kind == op_kind::yield || kind == op_kind::resched;
     if (inside && p.extends_step && !gives_way && can_step(p)) {
+      // To a replay, which has not learned what is shared, the first step may be this.
+      if (every_access) (void)strategy->passes(self);
       commit(true);
       return;
     }

@@ -379,7 +379,7 @@ class machine {
   unsigned user_tasks = 0;
   preemption model = preemption::full;
   bool full_granularity = false;
-  bool whole_primitives = false;  ///< granularity `primitive`
+  bool whole_primitives = false;  ///< granularity `user`
   bool every_access = false;
   bool tso = false;
   std::uint32_t stamp = 0;

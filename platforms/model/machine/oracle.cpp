@@ -28,18 +28,34 @@ struct described {
   char text[320];
 };
 
-struct named {
-  explicit named(std::uint64_t lock) noexcept {
-    if (lock < 8) {
-      std::snprintf(text, sizeof text, "the signalling of fences");
-    } else {
-      std::snprintf(text, sizeof text, "lock %p", reinterpret_cast<void*>(lock));
-    }
-  }
-  char text[40];
-};
+bool same_text(const char* a, const char* b) noexcept {
+  return a == b || (a != nullptr && b != nullptr && std::strcmp(a, b) == 0);
+}
 
 }  // namespace
+
+/// "lock 0x... (ring.hpp:12)", with its class.
+struct oracle::named {
+  named(const oracle& o, std::uint32_t l) noexcept {
+    const lock_state& s = o.locks_[l];
+    const lock_class& by = o.locks_[s.of].by;
+    if (s.lock < 8) {
+      std::snprintf(text, sizeof text, "the signalling of fences");
+      return;
+    }
+    char of[120] = "";
+    const char* const part = by.part != nullptr ? by.part : "";
+    if (by.file != nullptr) {
+      const char* const slash = std::strrchr(by.file, '/');
+      std::snprintf(of, sizeof of, " (%s:%d%s%s)", slash != nullptr ? slash + 1 : by.file, by.line,
+                    *part != '\0' ? " " : "", part);
+    } else if (*part != '\0') {
+      std::snprintf(of, sizeof of, " (%s)", part);
+    }
+    std::snprintf(text, sizeof text, "lock %p%s", reinterpret_cast<void*>(s.lock), of);
+  }
+  char text[160];
+};
 
 void oracle::begin_execution() noexcept {
   locks_.clear();
@@ -60,9 +76,52 @@ std::uint32_t oracle::find_lock(std::uint64_t lock) noexcept {
   for (std::uint32_t i = 0; i < locks_.size(); ++i) {
     if (locks_[i].lock == lock) return i;
   }
+  return add_lock(lock);
+}
+
+std::uint32_t oracle::add_lock(std::uint64_t lock) noexcept {
   if (locks_.full()) m.fail(failure_kind::limit, "too many locks in one execution");
-  locks_.push({lock, 0, 0, 0, 0, 0});
-  return static_cast<std::uint32_t>(locks_.size() - 1);
+  const auto added = static_cast<std::uint32_t>(locks_.size());
+  locks_.push({lock, 0, 0, 0, 0, 0, added, {nullptr, nullptr, nullptr, 0, nullptr}});
+  return added;
+}
+
+std::uint32_t oracle::find_class(const lock_class& by) noexcept {
+  for (std::uint32_t i = 0; i < locks_.size(); ++i) {
+    const lock_class& there = locks_[i].by;
+    if (there.key != by.key) continue;
+    if (by.file == nullptr ? there.file == nullptr
+                           : there.file != nullptr && same_text(there.part, by.part))
+      return i;
+  }
+  const std::uint32_t added = add_lock(0);
+  locks_[added].by = by;
+  return added;
+}
+
+/// Two classes of one place: of an inline constructor that several translation units have.
+bool oracle::may_be_one(std::uint32_t a, std::uint32_t b) const noexcept {
+  const lock_class& one = locks_[a].by;
+  const lock_class& other = locks_[b].by;
+  return a == b || (one.file != nullptr && one.unit != other.unit && one.line == other.line &&
+                    same_text(one.file, other.file) && same_text(one.part, other.part));
+}
+
+void oracle::lock_made(std::uint64_t lock, const lock_class& by) noexcept {
+  // What a template of the C++ library constructs has a place that says nothing.
+  const bool is_told = by.file != nullptr && std::strstr(by.file, "/c++/") == nullptr;
+  forget_locks(lock, 1);
+  const std::uint32_t of = is_told ? find_class(by) : 0;
+  const std::uint32_t l = add_lock(lock);
+  if (is_told) locks_[l].of = of;
+  m.locations.at(granule_of(lock), m.stamp).is_lock = true;
+}
+
+void oracle::lock_belongs_to(std::uint64_t lock, const lock_class& by) noexcept {
+  const std::uint32_t l = find_lock(lock);
+  const std::uint32_t of = find_class(by);
+  locks_[l].of = of;
+  m.locations.at(granule_of(lock), m.stamp).is_lock = true;
 }
 
 bool oracle::leads_to(std::uint32_t from, std::uint32_t to, unsigned depth) const noexcept {
@@ -74,7 +133,8 @@ bool oracle::leads_to(std::uint32_t from, std::uint32_t to, unsigned depth) cons
   return false;
 }
 
-void oracle::check_masks(lock_state& l, bool attempt, std::uintptr_t pc) noexcept {
+void oracle::check_masks(std::uint32_t lock, bool attempt, std::uintptr_t pc) noexcept {
+  lock_state& l = locks_[locks_[lock].of];
   const cpu& c = m.my_cpu();
   if ((c.interrupts & (hardirq_bits | nmi_bits)) != 0) {
     if (l.in_hardirq == 0 && !attempt) l.in_hardirq = pc;  // an attempt waits for nobody
@@ -92,29 +152,31 @@ void oracle::check_masks(lock_state& l, bool attempt, std::uintptr_t pc) noexcep
   const described inside{hard ? l.in_hardirq : l.in_softirq};
   const described outside{hard ? l.with_irqs_on : l.with_bh_on};
   m.fail(failure_kind::rule,
-         "WARNING: inconsistent lock state\ninconsistent {%s-ON-W} -> {IN-%s-W} usage of lock %p\n "
+         "WARNING: inconsistent lock state\ninconsistent {%s-ON-W} -> {IN-%s-W} usage of %s\n "
          " in an interrupt: %s\n  with %s "
          "on: %s\nthe interrupt can come while the lock is held there, on the same CPU, and wait "
          "for it for ever",
-         hard ? "HARDIRQ" : "SOFTIRQ", hard ? "HARDIRQ" : "SOFTIRQ",
-         reinterpret_cast<void*>(l.lock), inside.text, hard ? "interrupts" : "bottom halves",
-         outside.text);
+         hard ? "HARDIRQ" : "SOFTIRQ", hard ? "HARDIRQ" : "SOFTIRQ", named{*this, lock}.text,
+         inside.text, hard ? "interrupts" : "bottom halves", outside.text);
 }
 
 void oracle::lock_acquire(std::uint64_t lock, bool sleeping, bool attempt,
                           std::uintptr_t pc) noexcept {
   const std::uint32_t l = find_lock(lock);
   m.locations.at(granule_of(lock), m.stamp).is_lock = true;
-  if (!sleeping) check_masks(locks_[l], attempt, pc);
+  if (!sleeping) check_masks(l, attempt, pc);
   if (attempt) return;  // it waits for nobody
   order_behind_held(l, pc);
 }
 
-void oracle::order_behind_held(std::uint32_t l, std::uintptr_t pc) noexcept {
+void oracle::order_behind_held(std::uint32_t lock, std::uintptr_t pc) noexcept {
   const process_id self = m.self;
   for (unsigned i = 0; i < held_count_[self]; ++i) {
-    const std::uint32_t h = held_[self][i];
-    if (h == l) continue;
+    const std::uint32_t held = held_[self][i];
+    if (held == lock) continue;
+    const bool by_class = !may_be_one(locks_[held].of, locks_[lock].of);
+    const std::uint32_t h = by_class ? locks_[held].of : held;
+    const std::uint32_t l = by_class ? locks_[lock].of : lock;
     bool known = false;
     for (std::uint32_t k = locks_[h].first_edge; k != 0 && !known; k = edges_[k].next)
       known = edges_[k].to == l;
@@ -124,8 +186,9 @@ void oracle::order_behind_held(std::uint32_t l, std::uintptr_t pc) noexcept {
       const described here{pc};
       m.fail(failure_kind::rule,
              "WARNING: possible circular locking dependency detected\n%s waits for %s at %s\n  "
-             "and has %s, which is waited for elsewhere with the first one held",
-             m.me().name, named{locks_[l].lock}.text, here.text, named{locks_[h].lock}.text);
+             "and has %s, which is waited for elsewhere with the first one held%s",
+             m.me().name, named{*this, lock}.text, here.text, named{*this, held}.text,
+             h != held || l != lock ? " (these, or others of their classes)" : "");
     }
     if (edges_.full()) m.fail(failure_kind::limit, "too many orders of locks in one execution");
     edges_.push({l, locks_[h].first_edge});

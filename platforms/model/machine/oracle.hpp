@@ -4,8 +4,9 @@
 /// What the rules of locks, RCU and fences say about what the core announces. Nothing here looks at the core's own state.
 ///
 ///   O1. A lock's order: who holds a while it waits for b has put a before b; no cycle may come of it, whether or not
-///       somebody waits. Classes are the locks themselves, within one execution.
-///   O2. A lock that a hardirq (softirq) takes is taken with interrupts (bottom halves) off elsewhere.
+///       somebody waits. That goes by classes (lock_class.hpp), as learned in this execution; locks of one class, or of two that may be one
+///       declaration, are in order one by one.
+///   O2. A class that a hardirq (softirq) takes is taken with interrupts (bottom halves) off elsewhere.
 ///   O3. A grace period does not end while a reader is inside that was inside when it began; nor does synchronize_rcu return,
 ///       or a callback run, while one is that was when it was called, or queued. A callback is queued once at a time.
 ///   O4. A fence is signalled once. Fences of one context are signalled in the order of their seqnos, but for those whose provider says, when it is
@@ -33,6 +34,16 @@ class oracle {
 
   void begin_execution() noexcept;
 
+  /// What makes a class. Two declarations are never one; one may be several, where translation units have a key each.
+  struct lock_class {
+    const void* key;
+    const void* unit;
+    const char* file;  ///< null: it was named
+    int line;
+    const char* part;  ///< of a larger primitive, or the name; may be null
+  };
+  void lock_made(std::uint64_t lock, const lock_class& by) noexcept;
+  void lock_belongs_to(std::uint64_t lock, const lock_class& by) noexcept;
   void lock_acquire(std::uint64_t lock, bool sleeping, bool attempt, std::uintptr_t pc) noexcept;
   void lock_acquired(std::uint64_t lock) noexcept;
   void lock_release(std::uint64_t lock) noexcept;
@@ -64,11 +75,15 @@ class oracle {
  private:
   static constexpr unsigned max_held = 48;  ///< as the kernel has it
 
+  /// Of a lock, or of a class.
   struct lock_state {
     std::uint64_t lock;
     std::uintptr_t in_hardirq, with_irqs_on, in_softirq, with_bh_on;  ///< where first; 0: never
     std::uint32_t first_edge;
+    std::uint32_t of;  ///< its class, or itself
+    lock_class by;     ///< of a class
   };
+  struct named;
   struct edge {
     std::uint32_t to;  ///< lock
     std::uint32_t next;
@@ -90,6 +105,9 @@ class oracle {
   static constexpr std::uint64_t signalling = 1;
 
   std::uint32_t find_lock(std::uint64_t lock) noexcept;
+  std::uint32_t find_class(const lock_class& by) noexcept;
+  std::uint32_t add_lock(std::uint64_t lock) noexcept;
+  [[nodiscard]] bool may_be_one(std::uint32_t a, std::uint32_t b) const noexcept;
   fence_state* find_fence(std::uint64_t fence) noexcept;
   [[nodiscard]] bool leads_to(std::uint32_t from, std::uint32_t to, unsigned depth) const noexcept;
   [[nodiscard]] grace_wait* find_wait(std::uint64_t who) noexcept;
@@ -97,7 +115,7 @@ class oracle {
   [[nodiscard]] process_id still_inside(const std::uint32_t* inside) const noexcept;
   void wait_for_signalling(std::uintptr_t pc) noexcept;
   void order_behind_held(std::uint32_t lock, std::uintptr_t pc) noexcept;
-  void check_masks(lock_state& l, bool attempt, std::uintptr_t pc) noexcept;
+  void check_masks(std::uint32_t lock, bool attempt, std::uintptr_t pc) noexcept;
 
   pool<lock_state> locks_;
   pool<edge> edges_;

@@ -63,7 +63,7 @@ void search::restart() noexcept {
   records_.clear();
   divide(nullptr);
   has_job_ = true;
-  begins_job_ = false;
+  begins_job_ = owes_accesses_ = false;
   std::memset(finished_, 0, sizeof finished_);
   std::memset(branches_, 0, sizeof branches_);
   executions_ = 0;
@@ -138,6 +138,10 @@ bool search::prepare() noexcept {
 
 void search::execution_ended(bool /*abandoned*/) noexcept {
   longest_ = std::max<std::uint64_t>(longest_, choices.size());
+  if (std::exchange(owes_accesses_, false)) {
+    const std::uint32_t at = root_ - 1;
+    tell_accesses(at, path_[at].chosen, accesses_at(at, events.size(), accesses_.size()));
+  }
 }
 
 double search::searched() const noexcept {
@@ -218,8 +222,7 @@ process_id search::choose(process_set enabled) noexcept {
   return p;
 }
 
-/// A primitive's accesses after its first are no choices, whatever others use: so it has to be known which is the first.
-bool search::counts_passes() noexcept { return m.every_access && !m.whole_primitives; }
+bool search::counts_passes() noexcept { return m.every_access; }
 
 bool search::passes(process_id p) noexcept {
   if (!counts_passes()) return true;
@@ -333,12 +336,7 @@ void search::step(process_id p, const op& o) noexcept {
       ++taken_[p];
       parents_[p] = m.processes[p].parent;
     }
-    if (how_ == method::enumerate || how_ == method::replay) {
-      event& e = events.grow();
-      e.what = o;
-      e.by = p;
-      e.cpu = m.processes[p].cpu;
-    }
+    if (how_ == method::enumerate || how_ == method::replay) note_event(p, o);
     return;
   }
   const auto depth = static_cast<std::uint32_t>(events.size());
@@ -365,7 +363,16 @@ void search::step(process_id p, const op& o) noexcept {
   go_to_sleep(depth, p, o);
 }
 
+/// For who tells of the execution.
+void search::note_event(process_id p, const op& o) noexcept {
+  event& e = events.grow();
+  e.what = o;
+  e.by = p;
+  e.cpu = m.processes[p].cpu;
+}
+
 void search::extend(process_id p, const op& o) noexcept {
+  if (how_ == method::replay && !events.full()) note_event(p, o);
   if (how_ != method::exhaustive) return;
   const auto depth = static_cast<std::uint32_t>(events.size() - 1);
   conflicts_of(p, o, depth);
@@ -388,23 +395,49 @@ void search::note_accesses(const op& o) noexcept {
   }
 }
 
-/// The branch that was chosen at `depth` is done: the last execution has taken it.
-void search::keep_accesses(std::uint32_t depth, std::size_t steps, std::size_t accesses) noexcept {
-  if (depth >= steps || how_ != method::exhaustive) return;
+/// Of the step that the last execution has taken there.
+search::access_list search::accesses_at(std::uint32_t depth, std::size_t steps,
+                                        std::size_t accesses) const noexcept {
+  if (depth >= steps) return {};
   const std::size_t first = events[depth].first_access;
   const std::size_t end = depth + 1 < steps ? events[depth + 1].first_access : accesses;
-  if (!kept_.has_room(end - first) || records_.full()) return;
-  const auto place = static_cast<std::uint32_t>(kept_.size());
-  records_.push({depth, path_[depth].chosen, place, static_cast<std::uint32_t>(end - first)});
-  std::copy(accesses_.data() + first, accesses_.data() + end, kept_.take(end - first));
+  return {accesses_.data() + first, static_cast<std::uint32_t>(end - first)};
 }
 
-void search::find_accesses(const node& n, std::uint32_t depth, process_id q) noexcept {
-  would_access_[q] = {};
+/// The branch that was chosen at `depth` is done: the last execution has taken it.
+void search::keep_accesses(std::uint32_t depth, std::size_t steps, std::size_t accesses) noexcept {
+  const access_list list = accesses_at(depth, steps, accesses);
+  if (list.first == nullptr || how_ != method::exhaustive) return;
+  if (!kept_.has_room(list.count) || records_.full()) return;
+  const auto place = static_cast<std::uint32_t>(kept_.size());
+  records_.push({depth, path_[depth].chosen, place, list.count});
+  std::copy(list.first, list.first + list.count, kept_.take(list.count));
+}
+
+search::access_list search::kept_accesses(const node& n, std::uint32_t depth,
+                                          process_id q) const noexcept {
   for (std::size_t i = n.first_record; i < records_.size() && records_[i].depth == depth; ++i) {
-    if (records_[i].by == q)
-      would_access_[q] = {kept_.data() + records_[i].first, records_[i].count};
+    if (records_[i].by == q) return {kept_.data() + records_[i].first, records_[i].count};
   }
+  return {};
+}
+
+/// D4. What other processes have told of a state above the job.
+void search::learn_accesses(std::uint32_t depth, process_set of) noexcept {
+  path_[depth].first_record = static_cast<std::uint32_t>(records_.size());
+  for (; of != 0; of &= of - 1) {
+    const process_id q = lowest(of);
+    const std::size_t count = divided_->accesses_of(places_[depth], q, nullptr, 0);
+    if (count == division::unknown || !kept_.has_room(count) || records_.full()) continue;
+    records_.push(
+        {depth, q, static_cast<std::uint32_t>(kept_.size()), static_cast<std::uint32_t>(count)});
+    (void)divided_->accesses_of(places_[depth], q, kept_.take(count), count);
+  }
+}
+
+void search::tell_accesses(std::uint32_t depth, process_id branch,
+                           const access_list& list) noexcept {
+  divided_->tell_accesses(places_[depth], branch, list.first, list.count);
 }
 
 void search::met(std::uint32_t at, process_id other) noexcept {
@@ -680,6 +713,13 @@ void search::begin_job(const division::job& next) noexcept {
   n.late = next.late;
   n.fingerprint = 0;
   has_job_ = begins_job_ = true;
+  owes_accesses_ = divided_->is_by_accesses();
+  if (!owes_accesses_) return;
+  for (std::uint32_t k = 0; k < root_; ++k) {
+    // Who has gone to sleep there.
+    if (k + 1 < root_) path_[k].done = path_[k + 1].sleep & ~path_[k].sleep;
+    learn_accesses(k, path_[k].done);
+  }
 }
 
 void search::offer_jobs() noexcept {
@@ -691,6 +731,11 @@ void search::offer_jobs() noexcept {
     const division::place above = root_ == 0 ? division::nowhere : places_[root_ - 1];
     const std::size_t count = k + 1 - root_;
     if (!divided_->share(above, path_.data() + root_, count, places_.data() + root_)) return;
+    for (auto at = root_; divided_->is_by_accesses() && at <= k; ++at) {
+      for (process_set left = path_[at].done; left != 0; left &= left - 1)
+        tell_accesses(at, lowest(left), kept_accesses(path_[at], at, lowest(left)));
+      tell_accesses(at, path_[at].chosen, accesses_at(at, events.size(), accesses_.size()));
+    }
     root_ = static_cast<std::uint32_t>(k + 1);
     (void)divided_->has_jobs();  // so that they wake
     return;
@@ -717,7 +762,8 @@ void search::go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcep
   process_set next = 0;
   for (process_set left = (n.done & ~n.late) | n.sleep; left != 0; left &= left - 1) {
     const process_id q = lowest(left);
-    if (m.whole_primitives && (n.done & just(q)) != 0) find_accesses(n, depth, q);
+    if (m.whole_primitives && (n.done & just(q)) != 0)
+      would_access_[q] = kept_accesses(n, depth, q);
     if (stays_asleep(q, p, o)) next |= just(q);
   }
   asleep_ = next;

@@ -19,7 +19,7 @@
 ///       for the first time there. The clock is such memory: who reads it sees which deadlines have passed.
 ///   R4. Who waits and keeps its CPU shuts out the other flows there: its wait depends on each of their steps, since one that
 ///       went before it may have helped.
-///   R5. A step may have several accesses (granularity `primitive`): each counts, when it is made. A process that sleeps has taken its
+///   R5. A step may have several accesses (granularity `user`): each counts, when it is made. A process that sleeps has taken its
 ///       step once, in the branch that it sleeps because of: what was accessed there wakes it. If that is not known, all does.
 
 #include <cstdint>
@@ -59,7 +59,7 @@ struct event {
   process_id by;
   std::uint8_t cpu;
   clock before;                ///< dependence: with its own step counted
-  std::uint32_t first_access;  ///< of `search::accesses_` (granularity `primitive`)
+  std::uint32_t first_access;  ///< of `search::accesses_` (granularity `user`)
 };
 
 class search {
@@ -150,9 +150,19 @@ class search {
                                      bool only_past) const noexcept;
   void go_to_sleep(std::uint32_t depth, process_id p, const op& o) noexcept;
   [[nodiscard]] bool stays_asleep(process_id q, process_id p, const op& o) const noexcept;
+  void note_event(process_id p, const op& o) noexcept;
   void note_accesses(const op& o) noexcept;
+  struct access_list {
+    const footprint* first = nullptr;  ///< null: it is not known
+    std::uint32_t count = 0;
+  };
+  [[nodiscard]] access_list accesses_at(std::uint32_t depth, std::size_t steps,
+                                        std::size_t accesses) const noexcept;
   void keep_accesses(std::uint32_t depth, std::size_t steps, std::size_t accesses) noexcept;
-  void find_accesses(const node& n, std::uint32_t depth, process_id q) noexcept;
+  [[nodiscard]] access_list kept_accesses(const node& n, std::uint32_t depth,
+                                          process_id q) const noexcept;
+  void learn_accesses(std::uint32_t depth, process_set of) noexcept;
+  void tell_accesses(std::uint32_t depth, process_id branch, const access_list& list) noexcept;
   [[nodiscard]] static bool cpu_is_shared(unsigned cpu) noexcept;
 
   method how_ = method::exhaustive;
@@ -165,6 +175,7 @@ class search {
   pool<division::place> places_;  ///< of them
   bool has_job_ = true;
   bool begins_job_ = false;
+  bool owes_accesses_ = false;  ///< of the job's first step (D4)
   // Of the states that are finished, by depth: how many, and how many branches they had.
   static constexpr std::size_t counted_depths = 4096;
   void expected_branches(double* expected, std::size_t depths) const noexcept;
@@ -181,10 +192,6 @@ class search {
   pool<footprint> accesses_;
   pool<footprint> kept_;
   pool<record> records_;
-  struct access_list {
-    const footprint* first = nullptr;  ///< null: it is not known
-    std::uint32_t count = 0;
-  };
   access_list would_access_[max_processes];
   std::uint32_t conflicting_[4096] = {};
   unsigned conflicting_count_ = 0;

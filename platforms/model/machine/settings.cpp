@@ -28,7 +28,7 @@ const char* (*namer)() = nullptr;
 constexpr const char* strategies[] = {"portfolio", "exhaustive", "enumerate", "random",
                                       "pct",       "pos",        "urw",       "samplers"};
 constexpr const char* preemptions[] = {"none", "voluntary", "full"};
-constexpr const char* granularities[] = {"user", "full", "primitive"};
+constexpr const char* granularities[] = {"library", "full", "user"};
 constexpr const char* memories[] = {"sc", "tso"};
 constexpr const char* point_kinds[] = {"synchronisation", "every_access"};
 

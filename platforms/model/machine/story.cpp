@@ -280,11 +280,13 @@ class teller {
     if (!outside && m.failed != failure_kind::deadlock && m.failed != failure_kind::livelock)
       all_ = m.failed != failure_kind::assertion || all_;
   }
-  /// An access by the library to what is its own.
+  /// An access by the library to what is its own. The words of CPUs and tasks are, also where the program has inlined it.
   [[nodiscard]] bool is_inside(const event& e, const place& where) const {
     const bool access = e.what.kind == op_kind::read || e.what.kind == op_kind::write ||
                         e.what.kind == op_kind::rmw;
-    return !all_ && access && where.library && own_.count(e.what.what.address) == 0;
+    const std::uint64_t address = e.what.what.address;
+    const bool of_the_machine = address - reinterpret_cast<std::uintptr_t>(&m) < sizeof m;
+    return !all_ && access && (of_the_machine || (where.library && own_.count(address) == 0));
   }
 
   /// Where it fails, if that is the doing of one flow.

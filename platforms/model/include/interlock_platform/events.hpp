@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "interlock/annotate.hpp"
 #include "interlock/location.hpp"
@@ -30,12 +31,21 @@ inline void announce(interlock_machine_event event, const void* object, std::uin
 inline void irqs_off() noexcept { announce(interlock_machine_irqs_off); }
 inline void irqs_on() noexcept { announce(interlock_machine_irqs_on); }
 inline void might_sleep() noexcept { announce(interlock_machine_might_sleep); }
-/// The machine knows no classes: a lock is itself, and ends where its memory is written anew, which is seen.
+/// Addresses that name a declaration, and who has compiled it. Internal.
 template <class Here>
-INTERLOCK_ALWAYS_INLINE constexpr void lock_init(const void* /*lock*/, location /*where*/,
-                                                 const char* /*part*/) noexcept {}
-inline void lock_set_class(const void* /*lock*/, const void* /*key*/,
-                           const char* /*name*/) noexcept {}
+static constinit char declaration_key = 0;
+[[maybe_unused]] static constinit char unit_key = 0;
+/// A lock that the compiler initialises is a class by itself. That its memory is written anew is seen.
+template <class Here>
+INTERLOCK_ALWAYS_INLINE constexpr void lock_init(const void* lock, location where,
+                                                 const char* part) noexcept {
+  if (!std::is_constant_evaluated())
+    interlock_machine_lock_init(lock, &declaration_key<Here>, &unit_key, where.file, where.line,
+                                part);
+}
+inline void lock_set_class(const void* lock, const void* key, const char* name) noexcept {
+  interlock_machine_lock_class(lock, key, name);
+}
 inline void lock_acquire(const void* lock, std::uint32_t mode, bool try_,
                          location /*where*/) noexcept {
   announce(interlock_machine_lock_acquire, lock, mode << 1 | (try_ ? 1u : 0u));

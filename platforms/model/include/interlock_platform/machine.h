@@ -115,6 +115,15 @@ enum interlock_machine_event {
 INTERLOCK_MACHINE_API void interlock_machine_announce(enum interlock_machine_event event,
                                                       uint64_t a, uint64_t b, uint64_t c);
 
+/* A lock begins. Its class is its declaration: `key` and `part` (of a larger primitive, or null), at `file` and `line`, as the translation
+ * unit `unit` has it. What was learned of the class in this execution holds of the lock. Texts have static storage. No point. */
+INTERLOCK_MACHINE_API void interlock_machine_lock_init(const void* lock, const void* key,
+                                                       const void* unit, const char* file, int line,
+                                                       const char* part);
+/* Its class is what stands at `key`, called `name`, or null. */
+INTERLOCK_MACHINE_API void interlock_machine_lock_class(const void* lock, const void* key,
+                                                        const char* name);
+
 /* Memory that code writes which is not instrumented: it is put back after each execution, as a whole. For
  * static objects; at most 16. */
 INTERLOCK_MACHINE_API void interlock_machine_put_back(void* memory, size_t size);
@@ -136,7 +145,7 @@ INTERLOCK_MACHINE_API void interlock_machine_describe(const void* address, char*
 struct interlock_machine_options {
   unsigned cpus;        /* 1 to 8 */
   unsigned preemption;  /* 0 none, 1 voluntary, 2 full */
-  unsigned granularity; /* 0 user, 1 full, 2 primitive */
+  unsigned granularity; /* 0 library, 1 full, 2 user */
   unsigned memory;      /* 0 sequentially consistent, 1 TSO: store buffers of atomics */
   unsigned points;      /* 0 synchronisation only, 1 every access */
   unsigned
