@@ -23,6 +23,7 @@
 #include "interlock/mutex.hpp"
 #include "interlock/spinlock.hpp"
 #include "suite.hpp"
+#include "two_cpus.hpp"
 
 #if defined(INTERLOCK_BENCH_LIBABSL)
 #include <absl/synchronization/mutex.h>
@@ -228,19 +229,6 @@ class histogram {
   std::array<std::uint64_t, 60 << bits> counts_{};
 };
 
-/// Confines the thread to the first two CPUs that it may use, or to one of those.
-void stay_on_two_cpus(int only = -1) {
-  cpu_set_t allowed, wanted;
-  CPU_ZERO(&wanted);
-  sched_getaffinity(0, sizeof allowed, &allowed);
-  for (std::size_t cpu = 0, nth = 0; cpu < CPU_SETSIZE && nth < 2; ++cpu) {
-    if (CPU_ISSET(cpu, &allowed) == 0) continue;
-    if (only < 0 || nth == static_cast<std::size_t>(only)) CPU_SET(cpu, &wanted);
-    ++nth;
-  }
-  if (CPU_COUNT(&wanted) != 0) sched_setaffinity(0, sizeof wanted, &wanted);
-}
-
 struct alignas(64) contender {
   std::uint64_t sections = 0;
   std::int64_t longest = 0;
@@ -294,7 +282,7 @@ time_spent in_threads(int count, std::int64_t ns, Body body) {
   std::vector<std::thread> threads;
   for (int i = 0; i < count; ++i) {
     threads.emplace_back([&, i] {
-      stay_on_two_cpus(count == 2 ? i : -1);
+      suite::stay_on_two_cpus(count == 2 ? i : -1);
       ready.fetch_add(1, std::memory_order_relaxed);
       while (!go.load(std::memory_order_acquire)) sched_yield();
       body(static_cast<std::size_t>(i), stop);
@@ -326,10 +314,10 @@ void contended(benchmark::State& state) {
   for (auto _ : state) {
     guarded<Lock> data;
     std::vector<contender> contenders(static_cast<std::size_t>(count));
-    const time_spent seconds =
-        in_threads(count, (count > 2 ? 240 : 80) * ms, [&](std::size_t i, const std::atomic<bool>& stop) {
-          contend(data, contenders[i], stop, gap);
-        });
+    const time_spent seconds = in_threads(count, (count > 2 ? 240 : 80) * ms,
+                                          [&](std::size_t i, const std::atomic<bool>& stop) {
+                                            contend(data, contenders[i], stop, gap);
+                                          });
     std::uint64_t all = 0;
     std::uint64_t least = UINT64_MAX;
     std::int64_t longest = 0;
