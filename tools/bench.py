@@ -328,7 +328,9 @@ def show_value(value, unit):
 
 
 def show_ratio(value):
-    return "-" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+    if value is None:
+        return "-"
+    return f"{value:.2g}" if value < 0.01 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
 def spread(competitor):
