@@ -320,7 +320,7 @@ void synchronize_with_reader(benchmark::State& state, const rcu_peer* peer) {
 /// `slow_reader`: a ninth thread stays inside for 50 us at a time, without a gap.
 void synchronize_by_eight(benchmark::State& state, const rcu_peer* peer, bool slow_reader) {
   constexpr int threads = 8;
-  constexpr double seconds = 0.05;
+  constexpr double seconds = 0.1;
   for (auto _ : state) {
     std::atomic<int> ready{0};
     std::atomic<bool> go{false}, stop{false}, reads{false};

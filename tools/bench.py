@@ -125,7 +125,6 @@ def split_name(name):
 def find_programs(folder):
     programs = sorted(p for p in pathlib.Path(folder).glob("bench_*")
                       if os.access(p, os.X_OK) and p.is_file() and not p.name.startswith("bench_model_"))
-    programs += sorted(p for p in (ROOT / "bench").glob("*.py") if os.access(p, os.X_OK))
     if not programs:
         raise Wrong(f"{folder}: there are no benchmark programs; ./dev bench builds them")
     return programs
