@@ -795,6 +795,9 @@ def main(arguments):
     except Wrong as e:
         print(f"bench: {e}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bench: stopped", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
