@@ -121,6 +121,21 @@ class Suite(unittest.TestCase):
         self.assertIn("not compared: unfair: it starves", out)
         self.assertIn("also: interlock_other 1.00 ns, floor_other 2.00 ns, unfair 3.00 ns", out)
 
+    def test_a_peer_that_is_not_comparable_is_shown_only(self):
+        self.rows(ROW.replace('"< 1 x best"', '"< 1 x best", "wait <= 9"') + 'comparable = ["wait <= 2 x interlock", "share >= 0.1"]\n')
+        self.program(entries_of("op/interlock", [10] * 9, wait=5, share=0.01) + entries_of("op/floor", [9] * 9) +
+                     entries_of("op/waits", [3] * 9, wait=11, share=1) + entries_of("op/starves", [4] * 9, wait=10, share=0.09) +
+                     entries_of("op/unknown", [5] * 9) + entries_of("op/good", [20] * 9, wait=10, share=0.1))
+        result, out = self.result()
+        self.assertEqual(result["rows"][0]["best"], "good")
+        self.assertEqual([g["verdict"] for g in result["rows"][0]["goals"]], ["met", "met", "met"])
+        self.assertIn("not compared: waits, unknown: not wait <= 2 x interlock", out)
+        self.assertIn("not compared: starves: not share >= 0.1", out)
+        self.rows(ROW + 'comparable = ["wait: 3"]\n')
+        self.assertIn("cannot read the goal `wait: 3`", self.run_tool()[2])
+        self.rows(ROW + 'comparable = ["wait <= 2 x nobody"]\n')
+        self.assertIn("names nobody, which does not compete", "".join(self.run_tool("--check")[1:]))
+
     def test_competitor_that_cannot_run_is_told(self):
         self.program(entries_of("op/interlock", [10] * 9) + entries_of("op/floor", [10] * 9) +
                      entries_of("op/peer", [1] * 9, error_occurred=True, error_message="no device here"))
