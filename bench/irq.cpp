@@ -228,11 +228,10 @@ BENCHMARK_CAPTURE(asynchronous_sigqueue, asleep, true)
 void own(benchmark::State& state) {
   (void)il::online_cpu().value();
   const auto line = il::make_irq_line({.kind = il::irq_kind::asynchronous}).value();
-  const il::irq_action action =
-      il::request_irq(*line, [] {
-        benchmark::ClobberMemory();
-        return il::irqreturn::handled;
-      }).value();
+  const il::irq_action action = il::request_irq(*line, [] {
+                                  benchmark::ClobberMemory();
+                                  return il::irqreturn::handled;
+                                }).value();
   suite::in_batches(state, [&] { il::raise_irq(*line); });
 }
 BENCHMARK(own)->Name("irq_own/interlock")->UseManualTime();
@@ -332,10 +331,7 @@ void threaded_floor_epoll(benchmark::State& state) {
   });
   close(set);
 }
-BENCHMARK(threaded_floor_epoll)
-    ->Name("irq_threaded/floor_epoll")
-    ->Iterations(1)
-    ->UseManualTime();
+BENCHMARK(threaded_floor_epoll)->Name("irq_threaded/floor_epoll")->Iterations(1)->UseManualTime();
 
 }  // namespace
 

@@ -326,10 +326,10 @@ void contended(benchmark::State& state) {
   for (auto _ : state) {
     guarded<Lock> data;
     std::vector<contender> contenders(static_cast<std::size_t>(count));
-    const time_spent seconds =
-        in_threads(count, (count > 2 ? 240 : 80) * ms, [&](std::size_t i, const std::atomic<bool>& stop) {
-          contend(data, contenders[i], stop, gap);
-        });
+    const time_spent seconds = in_threads(count, (count > 2 ? 240 : 80) * ms,
+                                          [&](std::size_t i, const std::atomic<bool>& stop) {
+                                            contend(data, contenders[i], stop, gap);
+                                          });
     std::uint64_t all = 0;
     std::uint64_t least = UINT64_MAX;
     std::int64_t longest = 0;
