@@ -26,7 +26,8 @@ inline std::int64_t clock_ns(clockid_t clock = CLOCK_MONOTONIC) noexcept {
 inline bool full_length() noexcept { return std::getenv("INTERLOCK_BENCH_LONG") != nullptr; }
 
 /// Samples in nanoseconds; their quantiles become counters of the benchmark, which the page draws
-/// as a distribution: q1 to q99.9, and max.
+/// as a distribution: q1 to q99.9, and max. Of several threads each has its own, and the average
+/// is told.
 class distribution {
  public:
   explicit distribution(std::size_t expected = 1 << 12) { samples_.reserve(expected); }
@@ -50,9 +51,9 @@ class distribution {
       std::snprintf(name, sizeof name, "q%g", q);
       // One of few samples says nothing of the rare ones.
       if (q > 50 && static_cast<double>(samples_.size()) * (100 - q) < 100) break;
-      state.counters[name] = at(q);
+      state.counters[name] = {at(q), benchmark::Counter::kAvgThreads};
     }
-    state.counters["max"] = samples_.back();
+    state.counters["max"] = {samples_.back(), benchmark::Counter::kAvgThreads};
   }
 
  private:

@@ -7,7 +7,8 @@
   ./dev bench --list             the rows, their goals, and which programs have them; runs nothing
   ./dev bench --json FILE        writes everything that was measured, each repetition with it
   ./dev bench --html FILE        writes a page of its own with the plots
-  ./dev bench --markdown FILE    writes the table as docs/performance.md has it
+  ./dev bench --markdown FILE    writes the table, in FILE between the lines `<!-- bench: begin -->` and `<!-- bench: end -->`
+                                 if it has them: docs/performance.md
 
 Further options:
   --repetitions N   of each competitor, in random order within a row (9, or what the row says)
@@ -126,7 +127,6 @@ def split_name(name):
 def find_programs(folder):
     programs = sorted(p for p in pathlib.Path(folder).glob("bench_*")
                       if os.access(p, os.X_OK) and p.is_file() and not p.name.startswith("bench_model_"))
-    programs += sorted(p for p in (ROOT / "bench").glob("*.py") if os.access(p, os.X_OK))
     if not programs:
         raise Wrong(f"{folder}: there are no benchmark programs; ./dev bench builds them")
     return programs
@@ -349,7 +349,9 @@ def show_value(value, unit):
 
 
 def show_ratio(value):
-    return "-" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+    if value is None:
+        return "-"
+    return f"{value:.2g}" if value < 0.01 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
 def spread(competitor):
@@ -481,6 +483,19 @@ def markdown(result):
     lines += ["", f"{summary_line(result['rows'])}. {m['cpu']}, {m['cpus']} CPUs, {m['kernel']}, {m['compiler']}, load {m['load']} "
               f"at the start, {m['when']}.", ""]
     return "\n".join(lines).lstrip("\n")
+
+
+BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->"
+
+
+def put_markdown(path, text):
+    """The text alone, or in place of what stands between the two lines."""
+    path = pathlib.Path(path)
+    before = path.read_text() if path.exists() else ""
+    begin, end = before.find(BEGIN), before.find(END)
+    if 0 <= begin < end:
+        text = before[: begin + len(BEGIN)] + "\n" + text.rstrip("\n") + "\n\n" + before[end:]
+    path.write_text(text)
 
 
 # --- the page ---
@@ -790,17 +805,21 @@ def main(arguments):
             result = run_suite(rows, found, options)
             result["failures"].update(failed)
         print_table(result, sys.stdout)
-        for path, text in ((options.json, lambda: json.dumps(result, indent=1) + "\n"), (options.html, lambda: page(result)),
-                           (options.markdown, lambda: markdown(result))):
+        for path, write in ((options.json, lambda path: pathlib.Path(path).write_text(json.dumps(result, indent=1) + "\n")),
+                            (options.html, lambda path: pathlib.Path(path).write_text(page(result))),
+                            (options.markdown, lambda path: put_markdown(path, markdown(result)))):
             if path:
                 try:
-                    pathlib.Path(path).write_text(text())
+                    write(path)
                 except OSError as e:
                     raise Wrong(f"{path}: {e.strerror}") from None
         return 1 if result.get("failures") else 0
     except Wrong as e:
         print(f"bench: {e}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bench: stopped", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
