@@ -198,7 +198,7 @@ bool run(benchmark::State& state, std::vector<std::string> words) {
   };
   state.SetIterationTime(seconds);
   state.counters["throughput"] = static_cast<double>(input_bytes) / seconds;
-  state.counters["cpu"] = (in_seconds(used.ru_utime) + in_seconds(used.ru_stime)) * 1e9;
+  state.counters["cpu_used"] = (in_seconds(used.ru_utime) + in_seconds(used.ru_stime)) * 1e9;
   state.counters["peak"] = static_cast<double>(used.ru_maxrss) * 1024;
   state.counters["output"] = static_cast<double>(output.st_size);
   return true;
@@ -219,6 +219,8 @@ void compare(benchmark::State& state, const std::string& program, std::vector<st
   }
 }
 
+std::string option(std::string name, std::int64_t value) { return name += std::to_string(value); }
+
 /// The tool of the same build.
 std::string tool() {
   std::array<char, 4096> path{};
@@ -229,16 +231,15 @@ std::string tool() {
 }
 
 void ours(benchmark::State& state) {
-  compare(
-      state, tool(),
-      {"compress", files().file("input"), "-Q", "-f", "-o", files().file("output"),
-       "--level=" + std::to_string(state.range(0)), "--devices=" + std::to_string(state.range(1))});
+  compare(state, tool(),
+          {"compress", files().file("input"), "-Q", "-f", "-o", files().file("output"),
+           option("--level=", state.range(0)), option("--devices=", state.range(1))});
 }
 
 void theirs(benchmark::State& state) {
   compare(state, "/usr/bin/zstd",
-          {"-q", "-f", "-T" + std::to_string(state.range(1)), "-" + std::to_string(state.range(0)),
-           "-o", files().file("output"), "--", files().file("input")});
+          {"-q", "-f", option("-T", state.range(1)), option("-", state.range(0)), "-o",
+           files().file("output"), "--", files().file("input")});
 }
 
 void arguments(benchmark::internal::Benchmark* b) {
