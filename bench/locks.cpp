@@ -4,7 +4,6 @@
 /// two threads and eight on two CPUs.
 
 #include <benchmark/benchmark.h>
-#include <immintrin.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -130,7 +129,7 @@ struct test_and_set {
   std::atomic<bool> word{false};
   void enter() noexcept {
     while (word.exchange(true, std::memory_order_acquire)) {
-      while (word.load(std::memory_order_relaxed)) _mm_pause();
+      while (word.load(std::memory_order_relaxed)) il::platform::cpu_relax();
     }
   }
   void leave() noexcept { word.store(false, std::memory_order_release); }

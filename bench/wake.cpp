@@ -4,7 +4,6 @@
 /// more threads than CPUs.
 
 #include <benchmark/benchmark.h>
-#include <immintrin.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -103,7 +102,7 @@ struct eventfd_event {
 struct spin_event {
   std::atomic<bool> done{false};
   void wait() noexcept {
-    while (!done.load(std::memory_order_acquire)) _mm_pause();
+    while (!done.load(std::memory_order_acquire)) il::platform::cpu_relax();
   }
   void signal() noexcept { done.store(true, std::memory_order_release); }
 };
@@ -211,7 +210,7 @@ void handoff_two_words(benchmark::State& state) {
     word ping, pong;
     suite::distribution per_handoff;
     const auto wait = [](const word& w, unsigned round) {
-      while (w.at.load(std::memory_order_acquire) < round) _mm_pause();
+      while (w.at.load(std::memory_order_acquire) < round) il::platform::cpu_relax();
     };
     std::thread other{[&] {
       const suite::pinned place{1};
