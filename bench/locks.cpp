@@ -304,7 +304,7 @@ time_spent in_threads(int count, std::int64_t ns, Body body) {
 /// them shows who starves), then 40 ms for how the waits spread. `longest` is of the first part:
 /// the longest that 32 sections in a row took one thread, a wait in progress at the end included.
 /// `per_cpu` is sections by CPU time, for a machine that others use too.
-/// `least_share`: what the thread that came least often got, of what it came to if all got the same.
+/// `least_share`, `most_share`: what the thread that came least and most often got, of an equal share.
 template <class Lock>
 void contended(benchmark::State& state) {
   const long gap = state.range(0);
@@ -319,10 +319,12 @@ void contended(benchmark::State& state) {
                                           });
     std::uint64_t all = 0;
     std::uint64_t least = UINT64_MAX;
+    std::uint64_t most = 0;
     std::int64_t longest = 0;
     for (const contender& c : contenders) {
       all += c.sections;
       least = std::min(least, c.sections);
+      most = std::max(most, c.sections);
       longest = std::max(longest, c.longest);
     }
     in_threads(count, 40 * ms, [&](std::size_t i, const std::atomic<bool>& stop) {
@@ -335,8 +337,9 @@ void contended(benchmark::State& state) {
     state.counters["sections"] = static_cast<double>(all) / seconds.wall;
     state.counters["per_cpu"] = static_cast<double>(all) / seconds.cpu;
     state.counters["longest"] = static_cast<double>(longest);
-    state.counters["least_share"] =
-        static_cast<double>(least) * static_cast<double>(count) / static_cast<double>(all);
+    const double equal = static_cast<double>(all) / count;
+    state.counters["least_share"] = static_cast<double>(least) / equal;
+    state.counters["most_share"] = static_cast<double>(most) / equal;
   }
 }
 
