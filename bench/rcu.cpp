@@ -16,7 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <bit>
+#include <cmath>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <thread>
 
@@ -209,6 +212,16 @@ constexpr rcu_peer floor_elsewhere_peer{"floor_freed_elsewhere",
                                         floor_barrier_elsewhere,
                                         1,
                                         0};
+/// Freed each 64, as who has no readers to wait for can: the blocks never leave the cache.
+void floor_defer_64(unsigned long count, unsigned long size, void (*freed)()) {
+  for (unsigned long done = 0; done < count; done += 64) {
+    floor_defer(std::min(count - done, 64ul), size, freed);
+    floor_barrier();
+  }
+}
+constexpr rcu_peer floor_each_64_peer{
+    "floor_freed_each_64", nothing, nothing, floor_read, floor_read_around, membarrier,
+    floor_defer_64,        nothing, 1,       0};
 constexpr rcu_peer floor_dereference_peer{"floor_dereference_alone",
                                           nothing,
                                           nothing,
@@ -320,7 +333,7 @@ void synchronize_with_reader(benchmark::State& state, const rcu_peer* peer) {
 /// `slow_reader`: a ninth thread stays inside for 50 us at a time, without a gap.
 void synchronize_by_eight(benchmark::State& state, const rcu_peer* peer, bool slow_reader) {
   constexpr int threads = 8;
-  constexpr double seconds = 0.05;
+  constexpr double seconds = 0.1;
   for (auto _ : state) {
     std::atomic<int> ready{0};
     std::atomic<bool> go{false}, stop{false}, reads{false};
@@ -523,17 +536,45 @@ double resident_bytes() {
   return read == 2 ? static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) : 0;
 }
 
+/// Counts by logarithm, sixteen classes for each power of two: for samples without end.
+class histogram {
+ public:
+  void add(std::uint64_t ns) noexcept { ++counts_[class_of(ns)]; }
+  /// The lower end of the class that the quantile falls into.
+  [[nodiscard]] double quantile(double q) const noexcept {
+    std::uint64_t all = 0, seen = 0;
+    for (const std::uint64_t n : counts_) all += n;
+    for (std::size_t i = 0; i < std::size(counts_); ++i) {
+      seen += counts_[i];
+      if (static_cast<double>(seen) >= q * static_cast<double>(all)) return lower_end(i);
+    }
+    return 0;
+  }
+
+ private:
+  static std::size_t class_of(std::uint64_t ns) noexcept {
+    if (ns < 16) return ns;
+    const auto power = static_cast<unsigned>(std::bit_width(ns)) - 5;
+    return (power + 1) * 16 + ((ns >> power) & 15);
+  }
+  static double lower_end(std::size_t i) noexcept {
+    if (i < 32) return static_cast<double>(i);
+    return std::ldexp(static_cast<double>(16 + i % 16), static_cast<int>(i / 16) - 1);
+  }
+  std::uint64_t counts_[61 * 16] = {};
+};
+
 /// Two threads defer without end, one reader stays inside for 20 ms at a time, another enters and
 /// leaves. Ends early when a GiB is in use. Prints: seconds, peak of outstanding objects, peak of
-/// resident memory above the start, objects a second, the longest pair of the second reader in ns,
-/// stalls.
+/// resident memory above the start, objects a second, of the second reader's pairs the longest and
+/// the one that 1 in 1000 exceeds, in ns, stalls.
 int flood(const rcu_peer& peer, double seconds) {
   constexpr int flooders = 2;
   std::atomic<bool> stop{false};
   line queued[flooders];
   std::vector<std::thread> threads;
   threads.reserve(2 + flooders);
-  std::atomic<std::int64_t> longest{0};
+  histogram pairs;
   peer.enter_thread();
   peer.leave_thread();
   const double resident = resident_bytes();
@@ -550,8 +591,7 @@ int flood(const rcu_peer& peer, double seconds) {
       for (int i = 0; i < 1000; ++i) {
         const std::int64_t begin = suite::clock_ns();
         benchmark::DoNotOptimize(peer.read(1, &plain_pointer));
-        const std::int64_t spent = suite::clock_ns() - begin;
-        if (spent > longest.load(std::memory_order_relaxed)) longest.store(spent);
+        pairs.add(static_cast<std::uint64_t>(suite::clock_ns() - begin));
       }
       pause_us(100);
     }
@@ -582,9 +622,9 @@ int flood(const rcu_peer& peer, double seconds) {
   }
   stop.store(true);
   for (std::thread& t : threads) t.join();
-  std::printf("%.17g %.17g %.17g %.17g %.17g %.17g\n", spent * 1e-9, static_cast<double>(peak),
-              peak_bytes, static_cast<double>(all) / (spent * 1e-9),
-              static_cast<double>(longest.load()),
+  std::printf("%.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", spent * 1e-9,
+              static_cast<double>(peak), peak_bytes, static_cast<double>(all) / (spent * 1e-9),
+              pairs.quantile(1), pairs.quantile(0.999),
               static_cast<double>(il::rcu_get_statistics().stalls));
   std::fflush(stdout);
   _exit(0);  // what is still queued would take its time
@@ -636,13 +676,14 @@ void flood_row(benchmark::State& state, std::string name) {
   for (auto _ : state) {
     const std::vector<double> n = in_child({"flood", name, seconds});
     state.SetIterationTime(0.5);
-    if (n.size() != 6) return state.SkipWithError("the child process failed");
+    if (n.size() != 7) return state.SkipWithError("the child process failed");
     state.counters["seconds"] = n[0];
     state.counters["peak_objects"] = n[1];
     state.counters["peak_bytes"] = n[2];
     state.counters["objects"] = n[3];
     state.counters["reader_max"] = n[4];
-    state.counters["stalls"] = n[5];
+    state.counters["reader_q99.9"] = n[5];
+    state.counters["stalls"] = n[6];
     state.counters["limit"] = static_cast<double>(il::option_integer("rcu_backlog_max", 100'000));
   }
 }
@@ -702,6 +743,7 @@ void add_all() {
     if (std::strcmp(p->name, "libcds_instant") != 0) deferrers.push_back(p);  // it waits each time
   }
   deferrers.push_back(&floor_elsewhere_peer);
+  deferrers.push_back(&floor_each_64_peer);
   for (const rcu_peer* p : deferrers) {
     add("rcu_call", p->name, defer, p)->MeasureProcessCPUTime();
     add("rcu_free", p->name, defer, p == &interlock_peer ? &interlock_free_peer : p)

@@ -46,6 +46,10 @@ void wake(benchmark::State& state) {
 }
 BENCHMARK(wake<timeline_event>)->Name("timeline_wake/interlock")->Iterations(1)->UseManualTime();
 BENCHMARK(wake<suite::futex_event>)->Name("timeline_wake/floor")->Iterations(1)->UseManualTime();
+BENCHMARK(wake<suite::futex_event_watched>)
+    ->Name("timeline_wake/floor_with_timeout")
+    ->Iterations(1)
+    ->UseManualTime();
 
 // --- the floors ----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <deque>
 #include <optional>
 #include <thread>
 
@@ -58,6 +58,19 @@ struct futex_event {
   }
 };
 
+/// The same with a timeout that does not end it, as whoever is to tell of overdue waits has to use.
+struct futex_event_watched : futex_event {
+  void wait() {
+    timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 10;
+    while (word.load(std::memory_order_acquire) == 0) {
+      syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &until, nullptr,
+              FUTEX_BITSET_MATCH_ANY);
+    }
+  }
+};
+
 /// For its scope the calling thread stays on one of the first two CPUs that it may use; without
 /// effect if there is but one.
 class pinned {
@@ -82,14 +95,15 @@ class pinned {
   cpu_set_t before_;
 };
 
-/// `Event` is made for each wake: signal() in this thread ends wait() in `waiters` others, which
-/// have slept for 0.1 ms. Counters: the distribution of the time until the last of them has
-/// returned, `signaller` (the median of what signal() took), and `switches`, how often a waiter went
-/// to sleep, per waiter and wake. A single waiter has a CPU of its own, which idles meanwhile: a wake
-/// on the same CPU is another figure. With Iterations(1) and UseManualTime().
+/// An `Event` for each wake, all of them made before and freed after, since freeing may wake threads
+/// too: signal() in this thread ends wait() in `waiters` others, which have slept for 0.1 ms.
+/// Counters: the distribution of the time until the last of them has returned, `signaller` (the
+/// median of what signal() took), and `switches`, how often a waiter went to sleep, per waiter and
+/// wake. A single waiter has a CPU of its own, which idles meanwhile: a wake on the same CPU is
+/// another figure. With Iterations(1) and UseManualTime().
 template <class Event>
 void wake(benchmark::State& state, int waiters, std::size_t rounds) {
-  std::optional<Event> current;
+  Event* current = nullptr;
   struct alignas(64) seat {
     std::atomic<int> id{0};
     std::atomic<std::int64_t> woken_at{0};
@@ -113,7 +127,7 @@ void wake(benchmark::State& state, int waiters, std::size_t rounds) {
         for (unsigned seen; (seen = round.load(std::memory_order_acquire)) < r;) {
           syscall(SYS_futex, &round, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
         }
-        if (!current) return;
+        if (current == nullptr) return;
         const long before = own_switches();
         own.id.store(thread_id(), std::memory_order_release);
         current->wait();
@@ -130,17 +144,19 @@ void wake(benchmark::State& state, int waiters, std::size_t rounds) {
   };
   for (auto _ : state) {
     distribution latency, signaller;
-    for (std::size_t r = 0; r < rounds; ++r) {
+    std::deque<Event> events(rounds);
+    sleep_us(1000);
+    for (Event& event : events) {
       for (seat& s : seats) {
         s.id.store(0, std::memory_order_relaxed);
         s.woken_at.store(0, std::memory_order_relaxed);
       }
-      current.emplace();
+      current = &event;
       next_round();
       for (const seat& s : seats) await_sleep(s.id);
       sleep_us(100);
       const std::int64_t begin = clock_ns();
-      current->signal();
+      event.signal();
       signaller.add(static_cast<double>(clock_ns() - begin));
       std::int64_t last = 0;
       for (const seat& s : seats) {
@@ -158,7 +174,7 @@ void wake(benchmark::State& state, int waiters, std::size_t rounds) {
     state.counters["switches"] =
         static_cast<double>(switches) / static_cast<double>(seats.size() * rounds);
   }
-  current.reset();
+  current = nullptr;
   next_round();
   for (std::thread& t : threads) t.join();
 }

@@ -7,7 +7,8 @@
   ./dev bench --list             the rows, their goals, and which programs have them; runs nothing
   ./dev bench --json FILE        writes everything that was measured, each repetition with it
   ./dev bench --html FILE        writes a page of its own with the plots
-  ./dev bench --markdown FILE    writes the table as docs/performance.md has it
+  ./dev bench --markdown FILE    writes the table, in FILE between the lines `<!-- bench: begin -->` and `<!-- bench: end -->`
+                                 if it has them: docs/performance.md
 
 Further options:
   --repetitions N   of each competitor, in random order within a row (9, or what the row says)
@@ -47,7 +48,8 @@ TIME_UNITS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 NUMBER_UNITS = {**TIME_UNITS, "KiB": 1024.0, "MiB": 1048576.0, "%": 1.0, "/s": 1.0, "": 1.0}
 UNITS = ("ns", "/s", "bytes", "%", "")
 ROW_KEYS = {
-    "name", "group", "title", "measure", "unit", "better", "goals", "beside", "show", "note", "repetitions", "min_time", "timeout",
+    "name", "group", "title", "measure", "unit", "better", "goals", "beside", "comparable", "show", "note", "repetitions", "min_time",
+    "timeout",
 }
 NEEDED_KEYS = ("name", "group", "title", "goals")
 # What Google Benchmark appends to a name of how it measures, and what is no part of the row.
@@ -96,12 +98,13 @@ def read_rows(path):
         row.setdefault("unit", "ns")
         row.setdefault("better", "higher" if row["unit"] == "/s" else "lower")
         row.setdefault("beside", {})
+        row.setdefault("comparable", [])
         row.setdefault("show", [])
         if row["unit"] not in UNITS:
             raise Wrong(f"{path}: row {name}: unit `{row['unit']}` is none of {', '.join(repr(u) for u in UNITS)}")
         if row["better"] not in ("lower", "higher"):
             raise Wrong(f"{path}: row {name}: better is `lower` or `higher`")
-        for goal in row["goals"]:
+        for goal in row["goals"] + row["comparable"]:
             if not GOAL.match(goal):
                 raise Wrong(f"{path}: row {name}: cannot read the goal `{goal}`; say for example `<= 1.3 x floor`, "
                             "`< 1 x best`, `q99 <= 1 ms`, `peak <= 1 x interlock:limit`")
@@ -124,7 +127,6 @@ def split_name(name):
 def find_programs(folder):
     programs = sorted(p for p in pathlib.Path(folder).glob("bench_*")
                       if os.access(p, os.X_OK) and p.is_file() and not p.name.startswith("bench_model_"))
-    programs += sorted(p for p in (ROOT / "bench").glob("*.py") if os.access(p, os.X_OK))
     if not programs:
         raise Wrong(f"{folder}: there are no benchmark programs; ./dev bench builds them")
     return programs
@@ -240,29 +242,47 @@ def measured(samples, measure):
     return summary(values) if values else None
 
 
-def judge_goal(goal, row, samples, best):
-    """{text, verdict}: met, missed, met?, missed? or unknown."""
-    m = GOAL.match(goal)
-    measure = m["measure"] or row["measure"]
-    ours = measured(samples.get(OURS, []), measure)
+HOLDS = {"<=": lambda a, b: a <= b, "<": lambda a, b: a < b, ">=": lambda a, b: a >= b, ">": lambda a, b: a > b}
+
+
+def limit_of(m, row, samples, best=None):
+    """What a goal, matched, asks for: median and interval; None if that was not measured."""
     number = float(m["number"])
     if m["reference"]:
         name = best if m["reference"] == "best" else m["reference"]
-        other = measured(samples.get(name, []), m["counter"] or measure) if name else None
-        if other is not None:
-            other = {k: v * number for k, v in other.items()}
-    else:
-        limit = number * NUMBER_UNITS[m["unit"] or ""]
-        other = {"median": limit, "low": limit, "high": limit}
+        other = measured(samples.get(name, []), m["counter"] or m["measure"] or row["measure"]) if name else None
+        return other and {k: v * number for k, v in other.items()}
+    limit = number * NUMBER_UNITS[m["unit"] or ""]
+    return {"median": limit, "low": limit, "high": limit}
+
+
+def judge_goal(goal, row, samples, best):
+    """{text, verdict}: met, missed, met?, missed? or unknown."""
+    m = GOAL.match(goal)
+    ours = measured(samples.get(OURS, []), m["measure"] or row["measure"])
+    other = limit_of(m, row, samples, best)
     if ours is None or other is None:
         return {"text": goal, "verdict": "unknown"}
-    holds = {"<=": lambda a, b: a <= b, "<": lambda a, b: a < b, ">=": lambda a, b: a >= b, ">": lambda a, b: a > b}[m["sign"]]
+    holds = HOLDS[m["sign"]]
     below = m["sign"].startswith("<")
     surely = holds(ours["high"], other["low"]) if below else holds(ours["low"], other["high"])
     maybe = holds(ours["low"], other["high"]) if below else holds(ours["high"], other["low"])
     likely = holds(ours["median"], other["median"])
     verdict = "met" if surely else "missed" if not maybe else "met?" if likely else "missed?"
     return {"text": goal, "verdict": verdict}
+
+
+def not_comparable(row, samples, names):
+    """{competitor: why}: those whose medians do not hold what `comparable` asks of a peer."""
+    found = {}
+    for condition in row["comparable"]:
+        m = GOAL.match(condition)
+        limit = limit_of(m, row, samples)
+        for name in names:
+            value = measured(samples[name], m["measure"] or row["measure"])
+            if limit is None or value is None or not HOLDS[m["sign"]](value["median"], limit["median"]):
+                found.setdefault(name, f"not {condition}")
+    return found
 
 
 def judge(row, samples):
@@ -278,7 +298,9 @@ def judge(row, samples):
         counters = sorted({k for v in values for k in v})
         competitors[name] = {**s, "values": [v[row["measure"]] for v in values if row["measure"] in v],
                              "counters": {c: measured(values, c) for c in counters}}
-    peers = [n for n in competitors if n not in row["beside"] and not re.match(rf"({OURS}|{FLOOR})(_|$)", n)]
+    peers = [n for n in competitors if not re.match(rf"({OURS}|{FLOOR})(_|$)", n)]
+    beside = {**not_comparable(row, samples, peers), **row["beside"]}
+    peers = [n for n in peers if n not in beside]
     pick = min if row["better"] == "lower" else max
     best = pick(peers, key=lambda n: competitors[n]["median"]) if peers else None
     ours = competitors.get(OURS)
@@ -291,7 +313,7 @@ def judge(row, samples):
     return {
         "name": row["name"], "group": row["group"], "title": row["title"], "unit": row["unit"], "better": row["better"],
         "measure": row["measure"], "competitors": competitors, "errors": errors, "best": best, "ratio_best": ratio(best),
-        "ratio_floor": ratio(FLOOR), "beside": row["beside"], "show": row["show"], "note": row.get("note", ""),
+        "ratio_floor": ratio(FLOOR), "beside": beside, "show": row["show"], "note": row.get("note", ""),
         "goals": [judge_goal(g, row, samples, best) for g in row["goals"]],
         "samples": samples,
     }
@@ -327,7 +349,9 @@ def show_value(value, unit):
 
 
 def show_ratio(value):
-    return "-" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+    if value is None:
+        return "-"
+    return f"{value:.2g}" if value < 0.01 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
 def spread(competitor):
@@ -459,6 +483,19 @@ def markdown(result):
     lines += ["", f"{summary_line(result['rows'])}. {m['cpu']}, {m['cpus']} CPUs, {m['kernel']}, {m['compiler']}, load {m['load']} "
               f"at the start, {m['when']}.", ""]
     return "\n".join(lines).lstrip("\n")
+
+
+BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->"
+
+
+def put_markdown(path, text):
+    """The text alone, or in place of what stands between the two lines."""
+    path = pathlib.Path(path)
+    before = path.read_text() if path.exists() else ""
+    begin, end = before.find(BEGIN), before.find(END)
+    if 0 <= begin < end:
+        text = before[: begin + len(BEGIN)] + "\n" + text.rstrip("\n") + "\n\n" + before[end:]
+    path.write_text(text)
 
 
 # --- the page ---
@@ -657,7 +694,7 @@ def check(rows, found, failed):
         for name in row["beside"]:
             if name not in there:
                 problems.append(f"{row['name']}: `beside` names {name}, which does not compete")
-        for goal in row["goals"]:
+        for goal in row["goals"] + row["comparable"]:
             reference = GOAL.match(goal)["reference"]
             if reference not in (None, "best") and reference not in there:
                 problems.append(f"{row['name']}: the goal `{goal}` names {reference}, which does not compete")
@@ -768,17 +805,21 @@ def main(arguments):
             result = run_suite(rows, found, options)
             result["failures"].update(failed)
         print_table(result, sys.stdout)
-        for path, text in ((options.json, lambda: json.dumps(result, indent=1) + "\n"), (options.html, lambda: page(result)),
-                           (options.markdown, lambda: markdown(result))):
+        for path, write in ((options.json, lambda path: pathlib.Path(path).write_text(json.dumps(result, indent=1) + "\n")),
+                            (options.html, lambda path: pathlib.Path(path).write_text(page(result))),
+                            (options.markdown, lambda path: put_markdown(path, markdown(result)))):
             if path:
                 try:
-                    pathlib.Path(path).write_text(text())
+                    write(path)
                 except OSError as e:
                     raise Wrong(f"{path}: {e.strerror}") from None
         return 1 if result.get("failures") else 0
     except Wrong as e:
         print(f"bench: {e}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bench: stopped", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
