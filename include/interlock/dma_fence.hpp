@@ -83,8 +83,8 @@ inline constexpr std::uint32_t enable_signal = 1u << 2;
 inline constexpr std::uint32_t seqno64 = 1u << 3;         ///< compare seqnos linearly as 64 bits
 inline constexpr std::uint32_t want_timestamp = 1u << 4;  ///< read the clock though nobody armed it
 inline constexpr std::uint32_t detach_ops = 1u << 5;      ///< the core's: ops go at the signal
-inline constexpr std::uint32_t sleepers = 1u << 6;        ///< the core's: a wait may park on `flags`
-inline constexpr std::uint32_t user_bits = 16;            ///< bits from here up are the provider's
+inline constexpr std::uint32_t sleepers = 1u << 6;  ///< the core's: a wait may park on `flags`
+inline constexpr std::uint32_t user_bits = 16;      ///< bits from here up are the provider's
 }  // namespace dma_fence_flag
 
 struct dma_fence {
