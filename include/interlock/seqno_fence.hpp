@@ -111,12 +111,34 @@ result<ref_ptr<seqno_timeline>> make_seqno_timeline(seqno_timeline_ops&& ops, vo
 /// Context: any.
 [[nodiscard]] INTERLOCK_API seqno_buffer& seqno_timeline_buffer(seqno_timeline& timeline) noexcept;
 
+namespace detail {
+
+/// The first member of a timeline, for what is inline. Never changes.
+struct seqno_word {
+  const seqno_cell* cell;
+  seqno_width width;
+  seqno_order order;
+};
+
+[[nodiscard]] inline const seqno_word& word_of(const seqno_timeline& timeline) noexcept {
+  return reinterpret_cast<const seqno_word&>(
+      timeline);  // standard layout: checked where it is made
+}
+
+}  // namespace detail
+
 /// The word as it stands. One load. Context: any. Order: acquire, pairs with the device's release.
-[[nodiscard]] INTERLOCK_API std::uint64_t seqno_timeline_value(
-    const seqno_timeline& timeline) noexcept;
+[[nodiscard]] inline std::uint64_t seqno_timeline_value(const seqno_timeline& timeline) noexcept {
+  const detail::seqno_word& word = detail::word_of(timeline);
+  const std::uint64_t value = word.cell->value.load_acquire();  // [Q1]
+  return word.width == seqno_width::bits32 ? static_cast<std::uint32_t>(value) : value;
+}
 /// One load and compare; arms nothing. Context: any. Order: acquire.
-[[nodiscard]] INTERLOCK_API bool seqno_timeline_passed(const seqno_timeline& timeline,
-                                                       std::uint64_t seqno) noexcept;
+[[nodiscard]] inline bool seqno_timeline_passed(const seqno_timeline& timeline,
+                                                std::uint64_t seqno) noexcept {
+  const detail::seqno_word& word = detail::word_of(timeline);
+  return seqno_reached(word.cell->value.load_acquire(), seqno, word.width, word.order);  // [Q1]
+}
 
 /// A fence for `seqno`. Errors: not_enough_memory. Context: task; allocates, so not inside a
 /// signalling section (reported).

@@ -350,6 +350,10 @@ const char* dma_fence::timeline_name() const noexcept {
 void dma_fence_release(dma_fence& fence) noexcept {
   if (!fence.test_signaled_flag()) drop_unsignaled(fence);
   platform::event::fence_destroy(&fence);
+  if (rcu_access_pointer(fence.ops) == nullptr) {  // [E7]; nobody else is left
+    dma_fence_free(fence);
+    return;
+  }
   const guard g{rcu};
   const dma_fence_ops* const table = rcu_dereference(fence.ops);
   if (table != nullptr && table->release != nullptr) {

@@ -37,6 +37,7 @@ struct seqno_timeline {
   seqno_timeline(const seqno_timeline_ops& table, void* user, ref_ptr<seqno_buffer> memory,
                  std::size_t index, const seqno_timeline_options& chosen) noexcept;
 
+  detail::seqno_word word;  ///< first: read by inline functions, of `cell` and `options`
   refcount references;
   list_head all;  ///< I6
   const seqno_timeline_ops* ops;
