@@ -22,7 +22,7 @@
 /// free their own storage, drop references, wake tasks, signal other fences, raise lines.
 ///
 /// Invariants: I1. `signaled` is set once and never cleared. I2. The callback list is valid only
-///   while `signaled` is clear, and changes under `lock` only. I3. A list that is not empty implies
+///   while `signaled` is clear, and changes under `lock` only; the signaller detaches it first. I3. A list that is not empty implies
 ///   `enable_signal`. I4. Of the union, one member is alive: the list until the signal, then the
 ///   timestamp, then the RCU head.
 /// Ordering: [E1] signal is a seq_cst RMW of `flags`, [E2] so is arming: without a lock a signal
@@ -83,7 +83,8 @@ inline constexpr std::uint32_t enable_signal = 1u << 2;
 inline constexpr std::uint32_t seqno64 = 1u << 3;         ///< compare seqnos linearly as 64 bits
 inline constexpr std::uint32_t want_timestamp = 1u << 4;  ///< read the clock though nobody armed it
 inline constexpr std::uint32_t detach_ops = 1u << 5;      ///< the core's: ops go at the signal
-inline constexpr std::uint32_t user_bits = 16;            ///< bits from here up are the provider's
+inline constexpr std::uint32_t sleepers = 1u << 6;  ///< the core's: a wait may park on `flags`
+inline constexpr std::uint32_t user_bits = 16;      ///< bits from here up are the provider's
 }  // namespace dma_fence_flag
 
 struct dma_fence {

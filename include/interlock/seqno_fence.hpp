@@ -111,12 +111,34 @@ result<ref_ptr<seqno_timeline>> make_seqno_timeline(seqno_timeline_ops&& ops, vo
 /// Context: any.
 [[nodiscard]] INTERLOCK_API seqno_buffer& seqno_timeline_buffer(seqno_timeline& timeline) noexcept;
 
+namespace detail {
+
+/// The first member of a timeline, for what is inline. Never changes.
+struct seqno_word {
+  const seqno_cell* cell;
+  seqno_width width;
+  seqno_order order;
+};
+
+[[nodiscard]] inline const seqno_word& word_of(const seqno_timeline& timeline) noexcept {
+  return reinterpret_cast<const seqno_word&>(
+      timeline);  // standard layout: checked where it is made
+}
+
+}  // namespace detail
+
 /// The word as it stands. One load. Context: any. Order: acquire, pairs with the device's release.
-[[nodiscard]] INTERLOCK_API std::uint64_t seqno_timeline_value(
-    const seqno_timeline& timeline) noexcept;
+[[nodiscard]] inline std::uint64_t seqno_timeline_value(const seqno_timeline& timeline) noexcept {
+  const detail::seqno_word& word = detail::word_of(timeline);
+  const std::uint64_t value = word.cell->value.load_acquire();  // [Q1]
+  return word.width == seqno_width::bits32 ? static_cast<std::uint32_t>(value) : value;
+}
 /// One load and compare; arms nothing. Context: any. Order: acquire.
-[[nodiscard]] INTERLOCK_API bool seqno_timeline_passed(const seqno_timeline& timeline,
-                                                       std::uint64_t seqno) noexcept;
+[[nodiscard]] inline bool seqno_timeline_passed(const seqno_timeline& timeline,
+                                                std::uint64_t seqno) noexcept {
+  const detail::seqno_word& word = detail::word_of(timeline);
+  return seqno_reached(word.cell->value.load_acquire(), seqno, word.width, word.order);  // [Q1]
+}
 
 /// A fence for `seqno`. Errors: not_enough_memory. Context: task; allocates, so not inside a
 /// signalling section (reported).
@@ -135,10 +157,11 @@ struct seqno_point {
 // --- the producer's side -------------------------------------------------------------------------
 
 /// A software device has finished all work up to `seqno`: stores the word [Q1] and rings the
-/// sleepers, if there are any. Fences are not signalled: if `seqno_timeline_armed`, raise the line
-/// whose handler calls `seqno_timeline_process`. Context: any but NMI; one writer at a time.
-INTERLOCK_API void seqno_timeline_advance(seqno_timeline& timeline, std::uint64_t seqno) noexcept;
-/// At least one fence is armed. Call it after the store. Context: any. Order: full barrier first
+/// sleepers, if there are any. Fences are not signalled: if it returns true, which is what
+/// `seqno_timeline_armed` would tell, raise the line whose handler calls `seqno_timeline_process`.
+/// Context: any but NMI; one writer at a time. Order: full barrier between the store and that look.
+INTERLOCK_API bool seqno_timeline_advance(seqno_timeline& timeline, std::uint64_t seqno) noexcept;
+/// At least one fence is armed. For who stores the word by itself: call it after that. Context: any. Order: full barrier first
 /// [Q6]; either it sees the armer, or the armer sees the store.
 [[nodiscard]] INTERLOCK_API bool seqno_timeline_armed(const seqno_timeline& timeline) noexcept;
 /// Reads the word and signals the armed fences that it has passed, in order; how many. If another

@@ -38,7 +38,7 @@ constexpr seqno_timeline_ops timeline_ops() noexcept {
   ops.get_timeline_name = [](seqno_timeline* t) -> const char* {
     return record_of(t).timeline_name;
   };
-  // The device looks at `seqno_timeline_armed` after each store: there is nothing to switch on.
+  // The device is told at each store whether a fence is armed: there is nothing to switch on.
   ops.arm = [](seqno_timeline*) { return true; };
   ops.status = [](seqno_timeline* t, std::uint64_t seqno, std::uint64_t*) -> int {
     return outcome_of(record_of(t), seqno);

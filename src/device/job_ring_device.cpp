@@ -46,9 +46,9 @@ void record_outcome(job_ring& ring, job_entry& entry, std::int64_t outcome) noex
   device::record_failure(*ring.record, entry.seqno, code);
 }
 
-/// Raises the line if somebody asked to hear of it. After the store of the word.
-void announce(job_ring& ring) noexcept {
-  if (!ring.options.arm_every_fence && !seqno_timeline_armed(*ring.timeline)) return;
+/// Raises the line if somebody asked to hear of it.
+void announce(job_ring& ring, bool armed) noexcept {
+  if (!ring.options.arm_every_fence && !armed) return;
   device::count(ring.counters.interrupts);
   raise_irq(*ring.line);
 }
@@ -70,8 +70,7 @@ bool retire_batch(job_ring& ring) noexcept {
   ring.retired.store_release(next - 1);  // [D5] pairs with [D6] job_ring_submit
   {
     guard g{signalling};
-    seqno_timeline_advance(*ring.timeline, next - 1);
-    announce(ring);
+    announce(ring, seqno_timeline_advance(*ring.timeline, next - 1));
   }
   return next - first == limit;
 }

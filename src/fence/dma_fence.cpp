@@ -6,8 +6,11 @@
 ///   I5. `detach_ops` never changes: it is set by the constructor from the table, so that signal
 ///       does not read the table. After the flag is set, the maker's module may be gone.
 ///   I6. The timestamp in the union is written under `lock` only, and only while the flag
-///       `timestamp` is clear and `signaled` is set. So there is one writer (I4), also where a
+///       `timestamp` is clear and the list is detached. So there is one writer (I4), also where a
 ///       fence is signalled without the lock and two threads ask for its time at once.
+///   I7. While somebody holds `lock` of a fence that is armed, nobody else signals it. While it is
+///       armed and not signalled, its ops stay.
+///   I8. `sleepers` implies `enable_signal`: who signals a fence with sleepers takes the lock.
 /// Ordering:
 ///   [E1] signal without the lock: compare-and-swap from a word without `enable_signal`
 ///   [E2] arm, under the lock: fetch-or of `enable_signal`
@@ -18,7 +21,10 @@
 ///   So no callback is lost, and none is added to a list that has been run.
 ///   [E3] E1, and the fetch-or of signal under the lock, release what the work wrote and the error;
 ///   [E4] the acquire loads of `flags`, and E2, acquire it.
-///   [E5] the flag `timestamp` releases the timestamp, [E6] its reader acquires it.
+///   [E5] the flag `timestamp` releases the timestamp, [E6] its reader acquires it. Signal under the
+///        lock sets both flags at once.
+///   [E8] `sleepers` is read from the very modification of `flags` that signals: see
+///        dma_fence_wait.cpp.
 ///   [E7] detaching releases the flag: who finds no ops, finds `signaled`.  [D1] acquires it.
 /// Contexts: any but NMI; nothing here sleeps or allocates, but dma_fence_make_signaled.
 
@@ -38,7 +44,7 @@ namespace {
 namespace flag = dma_fence_flag;
 
 constexpr std::uint32_t core_flags =
-    flag::signaled | flag::timestamp | flag::enable_signal | flag::detach_ops;
+    flag::signaled | flag::timestamp | flag::enable_signal | flag::detach_ops | flag::sleepers;
 constexpr std::uint32_t needs_lock = flag::signaled | flag::enable_signal | flag::want_timestamp;
 
 constexpr char detached_driver[] = "signaled-driver";
@@ -49,15 +55,18 @@ constinit atomic<std::uint64_t> next_context{1};
 std::int64_t now_ns() noexcept { return platform::now().time_since_epoch().count(); }
 
 /// A fence has become signalled, by this caller.
-void finish_signal(dma_fence& fence) noexcept {
+void finish_signal(dma_fence& fence, std::uint32_t flags) noexcept {
   platform::event::fence_signaled(&fence);
-  if ((fence.flags.load_relaxed() & flag::detach_ops) != 0) {
+  if ((flags & flag::detach_ops) != 0) {
     rcu_assign_pointer(fence.ops, nullptr);  // [E7] pairs with [D1]
   }
 }
 
-void run_callbacks(dma_fence& fence, list_head& callbacks, detail::pending_wakes& wakes) noexcept {
+/// False if some are left, since `wakes` is full: then the caller flushes it, and calls again.
+bool run_callbacks(dma_fence& fence, list_head& callbacks, detail::pending_wakes& wakes) noexcept
+    INTERLOCK_REQUIRES(fence.lock) {
   while (!list_empty(callbacks)) {
+    if (wakes.is_full()) return false;
     dma_fence_cb* const cb = INTERLOCK_CONTAINER_OF(callbacks.next, dma_fence_cb, node);
     list_del_init(cb->node);  // before the call: the callback may free its storage
     if (cb->func == detail::wake_fence_waiter) {
@@ -66,33 +75,49 @@ void run_callbacks(dma_fence& fence, list_head& callbacks, detail::pending_wakes
       cb->func(&fence, cb);
     }
   }
-}
-
-void set_timestamp(dma_fence& fence, std::int64_t ns) noexcept INTERLOCK_REQUIRES(fence.lock) {
-  fence.timestamp_ns = ns;
-  fence.flags.fetch_or_release(flag::timestamp);  // [E5] pairs with [E6]
-}
-
-/// `wakes` are for the caller to flush, best without the lock.
-bool signal_at(dma_fence& fence, std::int64_t ns, detail::pending_wakes& wakes) noexcept
-    INTERLOCK_REQUIRES(fence.lock) {
-  const std::uint32_t seen = fence.flags.fetch_or_seq_cst(flag::signaled);  // [E3] with [E4]
-  if ((seen & flag::signaled) != 0) return false;
-  list_head callbacks;
-  list_replace_init(fence.cb_list, callbacks);
-  set_timestamp(fence, ns);
-  finish_signal(fence);
-  run_callbacks(fence, callbacks, wakes);
   return true;
 }
 
+/// Signals, and moves what is to be called to `callbacks`. False if it was signalled already.
+bool begin_signal(dma_fence& fence, std::int64_t ns, list_head& callbacks,
+                  detail::pending_wakes& wakes) noexcept INTERLOCK_REQUIRES(fence.lock) {
+  std::uint32_t seen = fence.flags.load_acquire();  // [E4] for who finds it signalled
+  if ((seen & flag::signaled) != 0) return false;
+  list_replace_init(fence.cb_list, callbacks);
+  barrier();  // a child of fork that finds it here takes the list for empty, see leave_parent
+  fence.timestamp_ns = ns;
+  constexpr std::uint32_t done = flag::signaled | flag::timestamp;
+  while (!fence.flags.compare_exchange_seq_cst(seen, seen | done)) {  // [E3] with [E4], [E5], [E8]
+    // By [E1]: so nobody had armed it, and nothing was on the list. The time is told by nobody.
+    if ((seen & flag::signaled) != 0) return false;
+  }
+  if ((seen & flag::sleepers) != 0) wakes.add_all(fence.flags);
+  finish_signal(fence, seen);
+  return true;
+}
+
+/// For who holds the lock, and keeps it. `wakes` are for the caller to flush.
+bool signal_at(dma_fence& fence, std::int64_t ns, detail::pending_wakes& wakes) noexcept
+    INTERLOCK_REQUIRES(fence.lock) {
+  list_head callbacks;
+  if (!begin_signal(fence, ns, callbacks, wakes)) return false;
+  while (!run_callbacks(fence, callbacks, wakes)) wakes.flush();
+  return true;
+}
+
+/// The woken are unparked without the lock, which they may take next.
 bool lock_and_signal(dma_fence& fence, std::int64_t ns) noexcept {
   detail::pending_wakes wakes;
-  bool signalled;
-  {
-    const guard g{irqsave, fence.lock};
-    signalled = signal_at(fence, ns, wakes);
+  list_head callbacks;
+  irq_flags flags = fence.lock.lock(irqsave);
+  const bool signalled = begin_signal(fence, ns, callbacks, wakes);
+  while (signalled && !run_callbacks(fence, callbacks, wakes)) {
+    // What is left stays linked: it may be removed meanwhile, under the lock.
+    fence.lock.unlock(irqsave, flags);
+    wakes.flush();
+    flags = fence.lock.lock(irqsave);
   }
+  fence.lock.unlock(irqsave, flags);
   wakes.flush();
   return signalled;
 }
@@ -102,7 +127,7 @@ bool try_signal(dma_fence& fence, std::uint32_t& seen) noexcept {
   seen = fence.flags.load_acquire();  // [E4] for who finds it signalled
   while ((seen & needs_lock) == 0) {
     if (fence.flags.compare_exchange_seq_cst(seen, seen | flag::signaled)) {  // [E1] with [E2]
-      finish_signal(fence);
+      finish_signal(fence, seen);
       return true;
     }
   }
@@ -125,21 +150,34 @@ int outcome(const dma_fence& fence) noexcept {
 
 /// True if the fence is armed and not signalled, so that callbacks may be added.
 bool arm(dma_fence& fence) noexcept INTERLOCK_REQUIRES(fence.lock) {
-  const std::uint32_t seen = fence.flags.fetch_or_seq_cst(flag::enable_signal);  // [E2] with [E1]
-  if ((seen & flag::signaled) != 0) return false;
-  if ((seen & flag::enable_signal) != 0) return true;
-  platform::event::fence_enable_signal(&fence);
-  bool will_signal = true;
-  {
-    const guard g{rcu};
-    const dma_fence_ops* const table = rcu_dereference(fence.ops);
-    if (table->enable_signaling != nullptr) will_signal = table->enable_signaling(&fence);
+  std::uint32_t seen = fence.flags.load_acquire();  // [E4]
+  if ((seen & (flag::signaled | flag::enable_signal)) == 0) {
+    seen = fence.flags.fetch_or_seq_cst(flag::enable_signal);  // [E2] with [E1]
   }
-  if (!will_signal) {
+  if ((seen & flag::signaled) != 0) return false;
+  if ((seen & flag::enable_signal) != 0) return true;  // and stays unsignalled (I7)
+  platform::event::fence_enable_signal(&fence);
+  const dma_fence_ops* const table = rcu_access_pointer(fence.ops);  // they stay (I7)
+  if (table->enable_signaling != nullptr && !table->enable_signaling(&fence)) {
     platform::event::fence_answered(&fence);
     fence.signal_locked();
+    return false;
   }
-  return will_signal;
+  return true;
+}
+
+/// Without the lock, where there is no op to be called: nothing is added to the list. False if there
+/// is one.
+bool try_arm_unlocked(dma_fence& fence) noexcept {
+  const guard g{rcu};
+  const dma_fence_ops* const table = rcu_dereference(fence.ops);
+  if (table == nullptr) return true;  // [E7]
+  if (table->enable_signaling != nullptr) return false;
+  const std::uint32_t seen = fence.flags.fetch_or_seq_cst(flag::enable_signal);  // [E2] with [E1]
+  if ((seen & (flag::signaled | flag::enable_signal)) == 0) {
+    platform::event::fence_enable_signal(&fence);
+  }
+  return true;
 }
 
 /// The last reference of a fence that nobody has signalled.
@@ -236,6 +274,7 @@ bool dma_fence::is_signaled_slow_locked() noexcept {
 
 void dma_fence::enable_sw_signaling() noexcept {
   if ((flags.load_acquire() & (flag::signaled | flag::enable_signal)) != 0) return;  // [E4]
+  if (try_arm_unlocked(*this)) return;
   {
     const guard g{irqsave, lock};
     arm(*this);
@@ -282,7 +321,10 @@ deadline dma_fence::timestamp() noexcept {
   const std::int64_t ns = now_ns();
   if (INTERLOCK_WARN_ON((seen & flag::signaled) == 0)) return deadline{ktime{ns}};
   const guard g{irqsave, lock};
-  if ((flags.load_relaxed() & flag::timestamp) == 0) set_timestamp(*this, ns);
+  if ((flags.load_relaxed() & flag::timestamp) == 0) {
+    timestamp_ns = ns;
+    flags.fetch_or_release(flag::timestamp);  // [E5] pairs with [E6]
+  }
   return deadline{ktime{timestamp_ns}};
 }
 
@@ -308,6 +350,10 @@ const char* dma_fence::timeline_name() const noexcept {
 void dma_fence_release(dma_fence& fence) noexcept {
   if (!fence.test_signaled_flag()) drop_unsignaled(fence);
   platform::event::fence_destroy(&fence);
+  if (rcu_access_pointer(fence.ops) == nullptr) {  // [E7]; nobody else is left
+    dma_fence_free(fence);
+    return;
+  }
   const guard g{rcu};
   const dma_fence_ops* const table = rcu_dereference(fence.ops);
   if (table != nullptr && table->release != nullptr) {

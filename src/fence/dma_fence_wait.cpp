@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Waiting for fences: a callback on the waiter's stack that wakes its task.
+/// Waiting for fences. Who waits for one and may not be interrupted parks on its flags: all of them
+/// are woken by one unpark, and none takes the fence's lock. Else there is a callback on the
+/// waiter's stack that wakes its task, which so can be woken otherwise too.
 ///
 /// Invariants: I1. Whoever runs the callback holds the fence's lock, and the waiter takes that lock
 ///   (in remove_callback) before it returns: so neither the callback nor the task ends while it is
@@ -8,6 +10,12 @@
 ///   fence_waiter.hpp.
 /// Ordering: the two-sided rule of task.hpp. The waiter announces its state [W1], then looks at the
 ///   flag; the signaller sets the flag, then wakes, which begins with a barrier [W2].
+///   [E8] On the flags: the waiter sets `sleepers`, and parks as long as they hold what it has seen,
+///   unsignalled and with that bit. Their modifications have one order: if the signal's is later it
+///   finds the bit, and unparks after it; if it is earlier the waiter sees it, or its park does,
+///   whose test of the word is atomic against that unpark. Other bits that change end a park early,
+///   or stay unnoticed. Nobody clears `sleepers`: of one that has timed out an unpark too many is
+///   left.
 /// Contexts: task, may sleep.
 
 #include <cstdlib>
@@ -47,11 +55,44 @@ wait_end sleep_until_done(Predicate is_done, task_state state, const detail::ove
   return end;
 }
 
+/// True if it is signalled; false when `watch.next()` has passed.
+bool park_on_flags(dma_fence& fence, task& self, const detail::overdue_watch& watch) noexcept {
+  std::uint32_t seen = fence.flags.load_acquire();  // [E4]
+  while ((seen & dma_fence_flag::signaled) == 0) {
+    if ((seen & dma_fence_flag::sleepers) == 0) {
+      seen = fence.flags.fetch_or_acquire(dma_fence_flag::sleepers);  // [E8], [E4]
+      if ((seen & dma_fence_flag::signaled) != 0) break;
+      seen |= dma_fence_flag::sleepers;
+    }
+    const auto parked = platform::park(fence.flags, seen, watch.next(),
+                                       platform::park_scope::process, watch.kind());
+    if (parked == platform::park_result::woken) detail::count_wakeup(self);
+    seen = fence.flags.load_acquire();  // [E4]
+    if (parked == platform::park_result::timed_out) {
+      return (seen & dma_fence_flag::signaled) != 0;
+    }
+  }
+  return true;
+}
+
+/// Pre: armed, as I8 of dma_fence.cpp asks for.
+wait_end wait_on_flags(dma_fence& fence, const detail::overdue_watch& watch,
+                       location where) noexcept {
+  detail::check_may_sleep_now(where);
+  task& self = current_task();
+  set_current_state_raw(task_uninterruptible);  // for who looks at it; nothing depends on it
+  const auto is_done = [&fence] { return fence.test_signaled_flag(); };
+  const bool done = detail::spin_before_park(self, is_done) || park_on_flags(fence, self, watch);
+  set_current_state_raw(task_running);
+  return done ? wait_end::signaled : wait_end::timed_out;
+}
+
 wait_end default_wait(dma_fence& fence, task_state state, const detail::overdue_watch& watch,
                       location where) noexcept {
   if (watch.next() == expired_deadline) {
     return fence.is_signaled() ? wait_end::signaled : wait_end::timed_out;
   }
+  if (state == task_uninterruptible) return wait_on_flags(fence, watch, where);
   waiter w{{}, &current_task()};
   if (!fence.add_callback(w.cb, wake_fence_waiter)) return wait_end::signaled;
   const auto is_done = [&fence] { return fence.test_signaled_flag(); };

@@ -13,6 +13,7 @@
 #include <new>
 
 #include "fence/seqno_timeline.hpp"
+#include "interlock_platform/park.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 
@@ -181,15 +182,16 @@ void take_decided(seqno_timeline& timeline, std::uint64_t value, list_head& take
   if (count != 0) uncount(timeline, count);
 }
 
-/// Without the lock: callbacks run in here.
+/// Without the lock: callbacks run in here. All are signalled as of now.
 std::size_t signal_all(seqno_timeline& timeline, std::uint64_t value, list_head& taken) noexcept {
+  const deadline now = platform::now();
   std::size_t signalled = 0;
   while (!list_empty(taken)) {
     list_head& node = *taken.next;
     list_del_init(node);
     seqno_fence& fence = *INTERLOCK_CONTAINER_OF(&node, seqno_fence, node);
     const seqno_verdict verdict = judge_seqno(timeline, value, fence.base.seqno);
-    if (settle(fence, verdict) && fence.base.signal()) ++signalled;
+    if (settle(fence, verdict) && fence.base.signal_timestamp(now)) ++signalled;
     intrusive_put(fence.base);
   }
   return signalled;
@@ -204,7 +206,8 @@ void detail::leave_parent(seqno_timeline& timeline) noexcept {
     dma_fence& fence = INTERLOCK_CONTAINER_OF(node, seqno_fence, node)->base;
     std::construct_at(&fence.lock);            // its holder may have stayed with the parent,
     if (fence.test_signaled_flag()) continue;  // amid a change of the list: so only `next` is
-    list_head* callback = fence.cb_list.next;  // relied upon
+    list_head* callback = fence.cb_list.next;  // relied upon, or amid the signal: then the list is
+    if (fence.cb_list.prev == &fence.cb_list) callback = &fence.cb_list;  // detached, `next` a time
     while (callback != &fence.cb_list) {
       list_head* const next = callback->next;
       list_init(*callback);
@@ -242,7 +245,7 @@ std::size_t seqno_timeline_process(seqno_timeline& timeline) noexcept {
 
 bool seqno_timeline_armed(const seqno_timeline& timeline) noexcept {
   // [Q6] A read-modify-write of the word that the armer modifies: whoever comes second sees the
-  // other, and all that the other did before.
+  // other, and all that the other did before. (advance has a barrier already, so it only loads.)
   return timeline.armed_count.fetch_add_seq_cst(0) != 0;
 }
 

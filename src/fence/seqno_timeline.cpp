@@ -9,6 +9,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <type_traits>
 
 #include "interlock_platform/park.hpp"
 
@@ -45,6 +46,9 @@ bool is_valid(const seqno_timeline_ops& ops, const ref_ptr<seqno_buffer>& buffer
 
 }  // namespace
 
+// What detail::word_of relies on.
+static_assert(std::is_standard_layout_v<seqno_timeline> && offsetof(seqno_timeline, word) == 0);
+
 namespace detail {
 
 void start_polling(seqno_timeline& timeline) noexcept {
@@ -61,7 +65,8 @@ void start_polling(seqno_timeline& timeline) noexcept {
 seqno_timeline::seqno_timeline(const seqno_timeline_ops& table, void* user,
                                ref_ptr<seqno_buffer> memory, std::size_t index,
                                const seqno_timeline_options& chosen) noexcept
-    : ops{&table},
+    : word{&seqno_buffer_cell(*memory, index), chosen.width, chosen.order},
+      ops{&table},
       cookie{user},
       buffer{std::move(memory)},
       cell{&seqno_buffer_cell(*buffer, index)},
@@ -111,15 +116,6 @@ std::size_t seqno_timeline_cell_index(const seqno_timeline& timeline) noexcept {
 }
 
 seqno_buffer& seqno_timeline_buffer(seqno_timeline& timeline) noexcept { return *timeline.buffer; }
-
-std::uint64_t seqno_timeline_value(const seqno_timeline& timeline) noexcept {
-  const std::uint64_t value = timeline.cell->value.load_acquire();  // [Q1]
-  return timeline.options.width == seqno_width::bits32 ? static_cast<std::uint32_t>(value) : value;
-}
-
-bool seqno_timeline_passed(const seqno_timeline& timeline, std::uint64_t seqno) noexcept {
-  return detail::seqno_passed(timeline, seqno_timeline_value(timeline), seqno);
-}
 
 int seqno_timeline_error(const seqno_timeline& timeline) noexcept {
   return timeline.failure.load_acquire();  // pairs with seqno_timeline_fail

@@ -21,7 +21,7 @@
 /// Ordering:
 ///   armer                                   producer
 ///     list and count             [Q5]         word = n, release           [Q1]
-///     full barrier                            full barrier                [Q6]
+///     full barrier                            full barrier                [Q2], or [Q6]
 ///     read the word                           if (armed) raise the line: process
 ///   Either the producer sees the armer, or the armer sees the word: then it is not armed at all.
 ///   Sleepers on the cell: [Q1] to [Q3] of seqno_buffer.hpp, and
@@ -37,6 +37,7 @@ struct seqno_timeline {
   seqno_timeline(const seqno_timeline_ops& table, void* user, ref_ptr<seqno_buffer> memory,
                  std::size_t index, const seqno_timeline_options& chosen) noexcept;
 
+  detail::seqno_word word;  ///< first: read by inline functions, of `cell` and `options`
   refcount references;
   list_head all;  ///< I6
   const seqno_timeline_ops* ops;

@@ -32,12 +32,6 @@ void ring_sleepers(seqno_timeline& timeline) noexcept {
   timeline.times_rung.fetch_add_relaxed(1);
 }
 
-/// A sleep in the park that somebody ended; see wakeups_of().
-void count_wakeup() noexcept {
-  task& self = current_task();
-  self.wakeups.store_relaxed(self.wakeups.load_relaxed() + 1);
-}
-
 /// One wait for the word.
 struct word_wait {
   const seqno_timeline& timeline;
@@ -88,7 +82,7 @@ struct word_wait {
       const look next = look_before(until);
       const auto parked =
           platform::park(doorbell, heard, next.before, scope_of(timeline), next.kind);
-      if (parked == platform::park_result::woken) count_wakeup();
+      if (parked == platform::park_result::woken) detail::count_wakeup(current_task());
       if (parked != platform::park_result::timed_out || platform::now() < until.before) continue;
       (void)is_over(end);
       return end;
@@ -119,14 +113,15 @@ seqno_wait_end sleep_watched(const word_wait& wait, deadline until, location whe
 
 }  // namespace
 
-void seqno_timeline_advance(seqno_timeline& timeline, std::uint64_t seqno) noexcept {
+bool seqno_timeline_advance(seqno_timeline& timeline, std::uint64_t seqno) noexcept {
   timeline.cell->value.store_release(seqno);  // [Q1]
-  smp_mb();                                   // [Q2] pairs with [Q3], and with seqno_event_arm
+  smp_mb();  // [Q2] pairs with [Q3], with seqno_event_arm, and with [Q5]
   if (timeline.cell->waiters.load_relaxed() != 0) ring_sleepers(timeline);
   if (timeline.event_count.load_relaxed() != 0) {
     const guard g{irqsave, timeline.lock};
     detail::ring_events(timeline, seqno_timeline_value(timeline));
   }
+  return timeline.armed_count.load_acquire() != 0;  // [Q6] of this store
 }
 
 void seqno_timeline_kick(seqno_timeline& timeline) noexcept { ring_sleepers(timeline); }

@@ -28,7 +28,6 @@
 
 #include "interlock_platform/park.hpp"
 #include "report/report_lines.hpp"
-#include "sched/spin.hpp"
 #include "sched/task_impl.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
@@ -39,8 +38,6 @@ constexpr std::uint32_t listens_to_interrupt = static_cast<std::uint32_t>(task_i
 constexpr std::uint32_t listens_to_kill = static_cast<std::uint32_t>(task_state::wakekill);
 constexpr std::uint32_t wakeable =
     listens_to_interrupt | listens_to_kill | static_cast<std::uint32_t>(task_uninterruptible);
-constexpr std::uint32_t probe_interval = 4;  // sleeps without a spin, then one with
-constexpr int yields = 4;  // after a spin; they matter where waker and sleeper share a CPU
 
 constexpr std::uint32_t bits(task_signal signal) noexcept {
   return static_cast<std::uint32_t>(signal);
@@ -60,31 +57,6 @@ void report_schedule_in_atomic(location where) noexcept {
                                << '\n';
   detail::put_atomic_places(text);
   submit_report(report_kind::schedule_in_atomic, text);
-}
-
-bool woken_yet(const task& self) noexcept { return self.word.load_relaxed() == running_word; }
-
-/// Waits for the wake without parking, as long as that has paid lately: a spin that is answered
-/// earns the full budget, one that is not halves it.
-bool spin_for_wake(task& self) noexcept {
-  const std::uint32_t limit = detail::spin_limit();
-  if (limit == 0) return false;
-  if (self.spin_budget == 0) {
-    if (++self.sleeps_unspun < probe_interval) return false;
-    self.sleeps_unspun = 0;
-    self.spin_budget = limit;
-  }
-  bool woken = woken_yet(self);
-  for (std::uint32_t i = 0; i < self.spin_budget && !woken; ++i) {
-    platform::cpu_relax();
-    woken = woken_yet(self);
-  }
-  for (int i = 0; i < yields && !woken; ++i) {
-    platform::yield();
-    woken = woken_yet(self);
-  }
-  self.spin_budget = woken ? limit : self.spin_budget / 2;
-  return woken;
 }
 
 /// Parks until the state is `running` or `until`; it is `running` then.
@@ -107,15 +79,16 @@ void park_for_wake(task& self, deadline until, platform::deadline_kind kind) noe
     slept = slept || end == platform::park_result::woken;
     seen = self.word.load_relaxed();
   }
-  if (slept) self.wakeups.store_relaxed(self.wakeups.load_relaxed() + 1);
+  if (slept) detail::count_wakeup(self);
 }
 
 /// From a state that is not `running`, until it is.
 void sleep(task& self, task_state state, deadline until, platform::deadline_kind kind) noexcept {
   smp_mb();  // [W3] pairs with [W2] in send_signal
+  const auto is_woken = [&self] { return self.word.load_relaxed() == running_word; };
   if (signal_pending_state(state)) {
     self.word.store_relaxed(running_word);
-  } else if (until == expired_deadline || !spin_for_wake(self)) {
+  } else if (until == expired_deadline || !detail::spin_before_park(self, is_woken)) {
     park_for_wake(self, until, kind);
   }
   (void)self.word.load_acquire();  // [W5] pairs with [W4]
@@ -132,9 +105,13 @@ void set_current_state_raw(task_state state) noexcept {
   current_task().word.store_relaxed(static_cast<std::uint32_t>(state));
 }
 
-bool detail::schedule_until(deadline until, platform::deadline_kind kind, location where) noexcept {
+void detail::check_may_sleep_now(location where) noexcept {
   if (!sleep_allowed()) [[unlikely]]
     report_schedule_in_atomic(where);
+}
+
+bool detail::schedule_until(deadline until, platform::deadline_kind kind, location where) noexcept {
+  check_may_sleep_now(where);
   task& self = current_task();
   const task_state state = state_of(self);
   if (state == task_running) {

@@ -14,6 +14,7 @@
 #include "interlock/kthread.hpp"
 #include "interlock/task.hpp"
 #include "interlock_platform/park.hpp"
+#include "sched/spin.hpp"
 
 namespace interlock::inline INTERLOCK_PLATFORM {
 
@@ -25,7 +26,7 @@ struct task {
   atomic<std::uint32_t> resched{0};  ///< 1: `set_need_resched`
   atomic<std::uint32_t> id{0};       ///< that of its thread; written at its start and at a fork
   atomic<std::uint64_t> wakeups{0};  ///< [own] written
-  std::uint32_t spin_budget = 0;     ///< [own] see spin_for_wake()
+  std::uint32_t spin_budget = 0;     ///< [own] see spin_before_park()
   std::uint32_t sleeps_unspun = 0;   ///< [own]
   atomic<void*> thread{nullptr};     ///< the kthread's control block, null on other threads
   char name[16] = {};
@@ -56,6 +57,40 @@ struct begun_wake {
 
 /// `schedule_until` whose deadline may be the library's own.
 bool schedule_until(deadline until, platform::deadline_kind kind, location where) noexcept;
+
+/// Reports a sleep that is not allowed here. Context: any.
+void check_may_sleep_now(location where) noexcept;
+
+/// A sleep in the park that somebody ended; see wakeups_of().
+inline void count_wakeup(task& self) noexcept {
+  self.wakeups.store_relaxed(self.wakeups.load_relaxed() + 1);
+}
+
+/// Waits for `done()` without parking, as long as that has paid lately: a spin that is answered
+/// earns the full budget, one that is not halves it.
+template <class Done>
+bool spin_before_park(task& self, Done done) noexcept {
+  constexpr std::uint32_t probe_interval = 4;  // sleeps without a spin, then one with
+  constexpr int yields = 4;  // after a spin; they matter where waker and sleeper share a CPU
+  const std::uint32_t limit = spin_limit();
+  if (limit == 0) return false;
+  if (self.spin_budget == 0) {
+    if (++self.sleeps_unspun < probe_interval) return false;
+    self.sleeps_unspun = 0;
+    self.spin_budget = limit;
+  }
+  bool is_done = done();
+  for (std::uint32_t i = 0; i < self.spin_budget && !is_done; ++i) {
+    platform::cpu_relax();
+    is_done = done();
+  }
+  for (int i = 0; i < yields && !is_done; ++i) {
+    platform::yield();
+    is_done = done();
+  }
+  self.spin_budget = is_done ? limit : self.spin_budget / 2;
+  return is_done;
+}
 
 /// The current task, or null if the thread has not needed one. Context: any.
 [[nodiscard]] inline task* task_if_any() noexcept {

@@ -4,6 +4,7 @@
 /// left out.
 
 #include <new>
+#include <vector>
 
 #include "model/library_support.hpp"
 
@@ -107,19 +108,33 @@ TEST(library_fence, two_callbacks_run_in_order) {
   }));
 }
 
+/// A wait parks on the fence's flags, or, if it may be interrupted, has a callback.
+enum class wait_kind { plain, interruptible };
+constexpr wait_kind wait_kinds[] = {wait_kind::plain, wait_kind::interruptible};
+
+void wait_for(dma_fence& fence, wait_kind kind) {
+  if (kind == wait_kind::plain) {
+    fence.wait();
+  } else {
+    (void)fence.wait_interruptible();
+  }
+}
+
 TEST(library_fence, a_wait_sees_the_work) {
   const model::expectations here;
-  passes(model::explore(some(10'000), [] {
-    const auto fence = make_fence();
-    int work = 0;
-    auto device = start("device", [&, fence] {
-      work = 1;
-      fence->signal();
-    });
-    fence->wait();
-    EXPECT_EQ(work, 1);
-    (void)device.join();
-  }));
+  for (const wait_kind kind : wait_kinds) {
+    passes(model::explore(some(10'000), [kind] {
+      const auto fence = make_fence();
+      int work = 0;
+      auto device = start("device", [&, fence] {
+        work = 1;
+        fence->signal();
+      });
+      wait_for(*fence, kind);
+      EXPECT_EQ(work, 1);
+      (void)device.join();
+    }));
+  }
 }
 
 /// A watchdog looks again where a wake was lost, and mends it: then the clock has gone on.
@@ -136,24 +151,78 @@ class without_watchdog {
 
 TEST(library_fence, a_wait_is_woken) {
   const model::expectations here;
-  passes(model::explore(some(10'000), [] {
+  for (const wait_kind kind : wait_kinds) {
+    passes(model::explore(some(10'000), [kind] {
+      const without_watchdog at_once;
+      const auto fence = make_fence();
+      auto device = start("device", [&, fence] { fence->signal(); });
+      wait_for(*fence, kind);
+      (void)device.join();
+    }));
+  }
+}
+
+/// All executions; the fence is armed, so that the signal races with the wait alone.
+TEST(library_fence, a_wait_for_an_armed_fence_is_woken) {
+  const model::expectations here;
+  passes_all(model::explore(all(), [] {
     const without_watchdog at_once;
     const auto fence = make_fence();
+    fence->enable_sw_signaling();
     auto device = start("device", [&, fence] { fence->signal(); });
     fence->wait();
     (void)device.join();
   }));
 }
 
+/// One wake is for all: also for who comes while another gives up.
+TEST(library_fence, a_waiter_that_gives_up_takes_no_wake_from_another) {
+  const model::expectations here;
+  passes(model::explore(some(10'000, 3), [] {
+    const without_watchdog at_once;
+    const auto fence = make_fence();
+    auto hasty = start("hasty", [=] {
+      (void)fence->wait_until(monotonic_clock::now() + std::chrono::microseconds{1});
+    });
+    auto patient = start("patient", [=] { fence->wait(); });
+    fence->signal();
+    (void)patient.join();
+    (void)hasty.join();
+  }));
+}
+
+/// More than signal notes under the lock, which it drops to wake those; one leaves meanwhile.
+TEST(library_fence, many_interruptible_waits_are_woken) {
+  const model::expectations here;
+  passes(model::explore(some(100, 2), [] {
+    const without_watchdog at_once;
+    const auto fence = make_fence();
+    constexpr int waiters = 20;
+    std::vector<kthread> tasks;
+    for (int i = 0; i < waiters; ++i) {
+      tasks.push_back(start("waiter", [=] {
+        (void)fence->wait_interruptible(
+            i == 0 ? monotonic_clock::now() + std::chrono::microseconds{1} : no_deadline);
+      }));
+    }
+    // All but the first have parked when time passes.
+    sleep_for(std::chrono::milliseconds{1});
+    fence->signal();
+    for (kthread& t : tasks) (void)t.join();
+  }));
+}
+
 /// What the signaller uses of it, stack and task, lasts as long.
 TEST(library_fence, a_waiter_may_end_when_its_wait_has_ended) {
-  passes(model::explore(some(10'000, 3), [] {
-    const auto fence = make_fence();
-    auto device = start("device", [=] { fence->signal(); });
-    auto waiter = start("waiter", [=] { fence->wait(); });
-    (void)waiter.join();
-    (void)device.join();
-  }));
+  for (const wait_kind kind : wait_kinds) {
+    passes(model::explore(some(10'000, 3), [kind] {
+      const auto fence = make_fence();
+      auto device = start("device", [=] { fence->signal(); });
+      auto waiter = start("waiter", [=] { wait_for(*fence, kind); });
+      (void)waiter.join();
+      (void)device.join();
+    }));
+  }
 }
 
 TEST(library_fence, a_wait_with_a_deadline_ends) {
@@ -352,7 +421,7 @@ ref_ptr<seqno_timeline> make_timeline(const seqno_timeline_ops& ops = interrupti
   return *make_seqno_timeline(ops, nullptr, *make_seqno_buffer(1), 0);
 }
 
-enum class device_order { store_then_ask, ask_then_store };
+enum class device_order { store_tells, store_then_ask, ask_then_store };
 
 /// A device that interrupts only if somebody has armed a fence.
 void arm_while_a_device_finishes(device_order how) {
@@ -363,8 +432,8 @@ void arm_while_a_device_finishes(device_order how) {
   cb.source = &work;
   auto device = start("device", [&] {
     const bool asked = how == device_order::ask_then_store && seqno_timeline_armed(*timeline);
-    seqno_timeline_advance(*timeline, 1);
-    if (asked || (how == device_order::store_then_ask && seqno_timeline_armed(*timeline))) {
+    const bool told = seqno_timeline_advance(*timeline, 1) && how == device_order::store_tells;
+    if (asked || told || (how == device_order::store_then_ask && seqno_timeline_armed(*timeline))) {
       (void)seqno_timeline_process(*timeline);
     }
   });
@@ -374,8 +443,10 @@ void arm_while_a_device_finishes(device_order how) {
 }
 
 TEST(library_fence, an_armed_seqno_fence_is_signalled) {
-  passes(model::explore(some(10'000),
-                        [] { arm_while_a_device_finishes(device_order::store_then_ask); }));
+  for (const device_order how : {device_order::store_tells, device_order::store_then_ask}) {
+    passes(model::explore(some(10'000), [how] { arm_while_a_device_finishes(how); }));
+    passes(model::explore(tso(some(10'000)), [how] { arm_while_a_device_finishes(how); }));
+  }
 }
 
 TEST(library_fence, a_device_that_asks_before_its_store_misses_one) {

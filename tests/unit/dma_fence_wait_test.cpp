@@ -118,8 +118,18 @@ TEST_F(dma_fence_wait_test, a_signalled_fence_wins_over_a_pending_task_signal) {
 TEST_F(dma_fence_wait_test, a_stray_wake_does_not_end_the_wait) {
   const auto fence = make_mock();
   waiting_task w{[&] { EXPECT_TRUE(fence->wait_until(no_deadline - ktime{1})); }};
+  EXPECT_TRUE(sleeps(w.thread.get(), task_uninterruptible));
+  for (int i = 0; i < 3; ++i) wake_up_process(w.thread.get());
+  EXPECT_FALSE(w.ended.load_acquire());
+  fence->signal();
+  w.thread.join();
+}
+
+TEST_F(dma_fence_wait_test, a_stray_wake_does_not_end_an_interruptible_wait) {
+  const auto fence = make_mock();
+  waiting_task w{[&] { EXPECT_TRUE(fence->wait_interruptible().has_value()); }};
   for (int i = 0; i < 3; ++i) {
-    EXPECT_TRUE(sleeps(w.thread.get(), task_uninterruptible));
+    EXPECT_TRUE(sleeps(w.thread.get(), task_interruptible));
     wake_up_process(w.thread.get());
   }
   EXPECT_FALSE(w.ended.load_acquire());
