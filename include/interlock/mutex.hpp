@@ -35,6 +35,11 @@ struct INTERLOCK_CAPABILITY("mutex") mutex {
       : wait_lock_{declaration<Here>{}, here.where(), "wait_lock"}, waiters_{&waiters_, &waiters_} {
     platform::event::lock_init<Here>(this, here.where(), nullptr);
   }
+  /// See spinlock. Internal.
+  explicit mutex(spinlock::remade anew) noexcept
+      : wait_lock_{anew}, waiters_{&waiters_, &waiters_} {
+    platform::event::lock_abandoned(this);
+  }
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
 

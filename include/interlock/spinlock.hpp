@@ -34,6 +34,9 @@ struct INTERLOCK_CAPABILITY("spinlock") spinlock {
                                              const char* part) noexcept {
     platform::event::lock_init<Here>(this, where, part);
   }
+  /// In the place of one whose holder has stayed with the parent of a fork: free, and of its class. Internal.
+  struct remade {};
+  explicit spinlock(remade) noexcept { platform::event::lock_abandoned(this); }
   spinlock(const spinlock&) = delete;
   spinlock& operator=(const spinlock&) = delete;
 

@@ -28,6 +28,9 @@ struct wait_queue {
   INTERLOCK_ALWAYS_INLINE constexpr wait_queue(declaration<Here> here, location where,
                                                const char* part) noexcept
       : lock{here, where, part}, sleepers{&sleepers, &sleepers} {}
+  /// See spinlock. Internal.
+  explicit wait_queue(spinlock::remade anew) noexcept
+      : lock{anew}, sleepers{&sleepers, &sleepers} {}
   wait_queue(const wait_queue&) = delete;
   wait_queue& operator=(const wait_queue&) = delete;
 

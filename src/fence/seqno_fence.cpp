@@ -204,7 +204,7 @@ void detail::leave_parent(seqno_timeline& timeline) noexcept {
   timeline.look_again = false;
   for (list_head* node = timeline.armed.next; node != &timeline.armed; node = node->next) {
     dma_fence& fence = INTERLOCK_CONTAINER_OF(node, seqno_fence, node)->base;
-    std::construct_at(&fence.lock);            // its holder may have stayed with the parent,
+    std::construct_at(&fence.lock, spinlock::remade{});  // its holder may be the parent's,
     if (fence.test_signaled_flag()) continue;  // amid a change of the list: so only `next` is
     list_head* callback = fence.cb_list.next;  // relied upon, or amid the signal: then the list is
     if (fence.cb_list.prev == &fence.cb_list) callback = &fence.cb_list;  // detached, `next` a time

@@ -232,8 +232,8 @@ bool start_lost_threads(irq_line& line) noexcept {
 }
 
 void actions_fork_child() noexcept {
-  std::construct_at(&actions_lock);
-  std::construct_at(&waiters);
+  std::construct_at(&actions_lock, spinlock::remade{});
+  std::construct_at(&waiters, spinlock::remade{});
 }
 
 }  // namespace detail

@@ -202,7 +202,7 @@ void timers_fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
 void timers_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   timers_lock.unlock(no_mask);
   due_work.flags.store_relaxed(0);  // the CPU that ran it is not here
-  std::construct_at(&waiters);
+  std::construct_at(&waiters, spinlock::remade{});
 }
 
 }  // namespace detail

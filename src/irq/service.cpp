@@ -271,7 +271,7 @@ void stop_service() noexcept {
 /// The poller is the parent's too, so it is closed, never changed. The thread's handle is
 /// forgotten.
 void service_fork_child() noexcept {
-  std::construct_at(&start_lock);
+  std::construct_at(&start_lock, spinlock::remade{});
   drop_lines(orphans);
   current.store_seq_cst(nullptr);
   platform::close_poller(poll);

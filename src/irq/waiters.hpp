@@ -16,6 +16,8 @@ namespace interlock::inline INTERLOCK_PLATFORM::detail {
 class irq_waiters {
  public:
   constexpr irq_waiters() noexcept = default;
+  /// After a fork.
+  explicit irq_waiters(spinlock::remade anew) noexcept : queue_{anew} {}
 
   /// Context: task, may sleep.
   template <class Predicate>

@@ -78,7 +78,7 @@ void mutex::leave_parent() noexcept {
   while (seen != here) [[unlikely]] {
       if (seen != (here | changing) &&
           generation_.compare_exchange_acquire(seen, here | changing)) {
-        std::construct_at(&wait_lock_);
+        std::construct_at(&wait_lock_, spinlock::remade{});
         list_init(waiters_);
         word_.fetch_and_relaxed(~flags);
         generation_.store_release(here);  // [M3] pairs with [M4]

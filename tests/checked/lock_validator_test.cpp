@@ -573,6 +573,33 @@ TEST_F(lock_validator_test, a_lock_of_a_softirq_is_taken_with_bottom_halves_on) 
   EXPECT_TRUE(says("inconsistent {SOFTIRQ-ON-W} -> {IN-SOFTIRQ-W} usage.\n"));
 }
 
+/// What is switched on is both; each breach is told.
+TEST_F(lock_validator_test, a_lock_of_both_is_taken_with_all_on) {
+  spinlock lock;
+  in_irq([&] { take(lock); });
+  in_softirq_context([&] { guard g{irqsave, lock}; });
+  expect_none();
+  take(lock);
+  EXPECT_EQ(reports.pending(), 2u);
+  for (const char* const how : {"inconsistent {IN-HARDIRQ-W} -> {HARDIRQ-ON-W} usage.\n",
+                                "inconsistent {IN-SOFTIRQ-W} -> {SOFTIRQ-ON-W} usage.\n"})
+    EXPECT_TRUE(reports.took(report_kind::lock_irq_state, how));
+}
+
+/// The same of an order: the inner lock is an unsafe one in both ways.
+TEST_F(lock_validator_test, a_lock_of_both_before_an_unsafe_one) {
+  spinlock safe;
+  spinlock unsafe;
+  in_irq([&] { take(safe); });
+  in_softirq_context([&] { guard g{irqsave, safe}; });
+  take(unsafe);
+  expect_none();
+  nest_irqsave(safe, unsafe);
+  EXPECT_EQ(reports.pending(), 2u);
+  for (const char* const first_line : {irq_order, softirq_order})
+    EXPECT_TRUE(reports.took(report_kind::lock_irq_state, first_line));
+}
+
 TEST_F(lock_validator_test, a_lock_of_a_softirq_is_taken_with_bottom_halves_off) {
   spinlock lock;
   for (int i = 0; i < 2; ++i) {
@@ -785,6 +812,24 @@ TEST_F(lock_validator_test, what_the_forking_thread_holds_it_holds_in_the_child)
   expect_none();
   nest(b, a);
   expect_one(report_kind::lock_order, circular);
+}
+
+/// The core makes the locks of armed fences anew in a child. Their class is that of their kind all the same.
+TEST_F(lock_validator_test, a_lock_that_a_fork_remakes_keeps_its_class) {
+  struct test;
+  std::vector<account<test>> accounts(2);
+  spinlock other;
+  nest(accounts[0].lock, other);
+  const pid_t child = fork();
+  if (child == 0) {
+    std::construct_at(&accounts[1].lock, spinlock::remade{});
+    nest(other, accounts[1].lock);
+    std::_Exit(reports.pending() == 1 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  expect_none();
 }
 
 TEST_F(lock_validator_test, threads_give_their_lists_back) {

@@ -149,6 +149,8 @@ case $1 in
 
   checked)
     build_consumer "$here/checked" checked -DCMAKE_PREFIX_PATH="$prefix"
+    said=$("$folder/with_provider") || fail "with a provider: status $?"
+    [ "$said" = computed ] || fail "the job said '$said'"
     use_pkg_config
     fresh "$work/checked_pkg_config"
     # shellcheck disable=SC2046 # words on purpose
@@ -156,6 +158,11 @@ case $1 in
       $(pkg-config --cflags --libs interlock-checked)
     said=$(LD_LIBRARY_PATH=$prefix/$LIBDIR "$work/checked_pkg_config/consumer") || fail "by pkg-config: status $?"
     [ "$said" = "$VERSION" ] || fail "by pkg-config: the consumer said '$said', not '$VERSION'"
+    # shellcheck disable=SC2046
+    "$CXX" -std=c++20 -o "$work/checked_pkg_config/with_provider" "$here/checked/with_provider.cpp" \
+      $(pkg-config --cflags --libs interlock-checked-engine)
+    said=$(LD_LIBRARY_PATH=$prefix/$LIBDIR "$work/checked_pkg_config/with_provider") || fail "a provider by pkg-config: status $?"
+    [ "$said" = computed ] || fail "by pkg-config: the job said '$said'"
     needed=$(readelf -dW "$prefix/$LIBDIR/libinterlock_checked.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^ld-linux' | tr '\n' ' ')
     [ "$needed" = 'libc.so.6 ' ] || fail "the checked library needs more than libc: $needed"
     # Objects of one do not link to the other's library, either way round.

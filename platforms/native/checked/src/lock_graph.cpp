@@ -211,13 +211,12 @@ const trace& used_at(class_index c, std::uint32_t bit) noexcept {
 }
 
 /// Whether the order that was just added joins one that interrupts take with one that they can halt.
-void check_new_order(class_index from, class_index to, const trace& at, story& s) noexcept {
+void check_new_order(class_index from, class_index to, const trace& at, stories& found) noexcept {
   for (unsigned line = 0; line < 2; ++line) {
+    story& s = found[line];
     const class_index safe =
         search(from, false, [line](class_index c) { return is_used(c, usage::in[line]); });
     if (safe == 0) continue;
-    s.steps = 0;
-    s.cut = false;
     tell_way(s, safe, false);
     const class_index unsafe =
         search(to, true, [line](class_index c) { return is_used(c, usage::on[line]); });
@@ -225,12 +224,13 @@ void check_new_order(class_index from, class_index to, const trace& at, story& s
     if (s.steps < story::steps_max) s.way[s.steps++] = {from, to, at};
     tell_way(s, unsafe, true);
     s.is = story::kind::new_order;
+    s.held = from;
+    s.wanted = to;
     s.line = line;
     s.safe = safe;
     s.unsafe = unsafe;
     s.safe_at = used_at(safe, usage::in[line]);
     s.unsafe_at = used_at(unsafe, usage::on[line]);
-    return;
   }
 }
 
@@ -513,16 +513,17 @@ bool order_is_known(class_index from, class_index to) noexcept {
   }
 }
 
-void add_order(class_index from, class_index to, const trace& at, story& found) noexcept {
+void add_order(class_index from, class_index to, const trace& at, stories& found) noexcept {
   const graph_guard guard;
   if (order_is_known(from, to)) return;
   remember_order(from, to);
   const trace own = kept(at);
-  found.held = from;
-  found.wanted = to;
   if (search(to, true, [from](class_index c) { return c == from; }) != 0) {
-    found.is = story::kind::cycle;
-    tell_way(found, from, true);
+    story& s = found[0];
+    s.is = story::kind::cycle;
+    s.held = from;
+    s.wanted = to;
+    tell_way(s, from, true);
     return;  // G4
   }
   if (order_count == orders_end) return reach_limit("MAX_LOCKDEP_ENTRIES");
@@ -538,7 +539,7 @@ bool nesting_is_known(const void* outer, const void* inner) noexcept {
 }
 
 void add_nesting(class_index index, const void* outer, const void* inner, const trace& at,
-                 story& found) noexcept {
+                 stories& found) noexcept {
   const graph_guard guard;
   const std::uint64_t word = nesting_word(outer, inner);
   if (find_nesting(outer, inner) != nullptr) {
@@ -564,13 +565,14 @@ void add_nesting(class_index index, const void* outer, const void* inner, const 
   }
   if (way == 0 || classes[index].nesting_reported) return;
   classes[index].nesting_reported = true;
-  found.is = story::kind::cycle_in_class;
-  found.held = found.wanted = index;
-  found.outer = outer;
-  found.way[found.steps++] = {index, index, back};
+  story& s = found[0];
+  s.is = story::kind::cycle_in_class;
+  s.held = s.wanted = index;
+  s.outer = outer;
+  s.way[s.steps++] = {index, index, back};
 }
 
-void add_usage(class_index index, std::uint32_t bits, const trace& at, story& found) noexcept {
+void add_usage(class_index index, std::uint32_t bits, const trace& at, stories& found) noexcept {
   const graph_guard guard;
   class_record& c = classes[index];
   const std::uint32_t before = c.used.load_relaxed();
@@ -583,27 +585,27 @@ void add_usage(class_index index, std::uint32_t bits, const trace& at, story& fo
     const std::uint32_t in = usage::in[line];
     const std::uint32_t on = usage::on[line];
     if ((news & (in | on)) == 0) continue;
+    story& s = found[line];
     const bool new_is_use = (news & in) != 0;
     if (is_used(index, in) && is_used(index, on)) {
       if (!is_news(index, index, line)) continue;
-      found.is = story::kind::state;
-      found.safe = found.unsafe = index;
+      s.is = story::kind::state;
+      s.safe = s.unsafe = index;
     } else {
       const std::uint32_t wrong = new_is_use ? on : in;
       const class_index other =
           search(index, new_is_use, [wrong](class_index there) { return is_used(there, wrong); });
       if (other == 0) continue;
-      found.safe = new_is_use ? index : other;
-      found.unsafe = new_is_use ? other : index;
-      if (!is_news(found.safe, found.unsafe, line)) continue;
-      found.is = story::kind::new_state;
-      tell_way(found, other, new_is_use);
+      s.safe = new_is_use ? index : other;
+      s.unsafe = new_is_use ? other : index;
+      if (!is_news(s.safe, s.unsafe, line)) continue;
+      s.is = story::kind::new_state;
+      tell_way(s, other, new_is_use);
     }
-    found.line = line;
-    found.new_is_use = new_is_use;
-    found.safe_at = used_at(found.safe, in);
-    found.unsafe_at = used_at(found.unsafe, on);
-    return;
+    s.line = line;
+    s.new_is_use = new_is_use;
+    s.safe_at = used_at(s.safe, in);
+    s.unsafe_at = used_at(s.unsafe, on);
   }
 }
 

@@ -107,6 +107,8 @@ struct story {
   step way[steps_max];
   trace safe_at, unsafe_at;
 };
+/// What one use is told by: a cycle is the first, else one of hardirqs and one of softirqs.
+using stories = story[2];
 
 extern private_lock graph_lock;
 
@@ -155,13 +157,13 @@ void set_class_of(const void* lock, class_index index) noexcept;
 /// Whether `from`, then `to`, needs no further look. Lock-free.
 [[nodiscard]] bool order_is_known(class_index from, class_index to) noexcept;
 /// Adds it, and says what is wrong with it.
-void add_order(class_index from, class_index to, const trace& at, story& found) noexcept;
+void add_order(class_index from, class_index to, const trace& at, stories& found) noexcept;
 /// As order_is_known, of two locks. May say no of one that is.
 [[nodiscard]] bool nesting_is_known(const void* outer, const void* inner) noexcept;
 /// Two locks of the one class, or of two that may be one.
 void add_nesting(class_index index, const void* outer, const void* inner, const trace& at,
-                 story& found) noexcept;
+                 stories& found) noexcept;
 /// Adds the states, and says what is wrong with them.
-void add_usage(class_index index, std::uint32_t bits, const trace& at, story& found) noexcept;
+void add_usage(class_index index, std::uint32_t bits, const trace& at, stories& found) noexcept;
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM::platform::validator

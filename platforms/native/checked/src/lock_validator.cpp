@@ -168,18 +168,19 @@ class_index found_or_made(const class_identity& identity, const char* name) noex
 
 // --- rules ---
 
-void tell_if_any(const story& s, const held_locks& held, const held_lock& lock,
+void tell_if_any(const stories& found, const held_locks& held, const held_lock& lock,
                  void* caller) noexcept {
-  if (s.is != story::kind::none) tell(s, held, lock.lock, lock.where, caller);
+  for (const story& s : found)
+    if (s.is != story::kind::none) tell(s, held, lock.lock, lock.where, caller);
   if (const char* const limit = take_limit()) tell_limit(limit, caller);
 }
 
 [[gnu::noinline]] void learn_usage(const held_lock& lock, std::uint32_t bits,
                                    const held_locks& held, void* caller) noexcept {
   if (in_graph()) return;
-  story s;
-  add_usage(lock.index, bits, trace_of(lock.where, caller), s);
-  tell_if_any(s, held, lock, caller);
+  stories found;
+  add_usage(lock.index, bits, trace_of(lock.where, caller), found);
+  tell_if_any(found, held, lock, caller);
 }
 
 /// A lock that is held already is the core's to report.
@@ -196,14 +197,14 @@ bool stands_lock_by_lock(const held_lock& outer, const held_lock& inner) noexcep
 [[gnu::noinline]] void learn_order(const held_lock& outer, const held_lock& inner,
                                    const held_locks& held, void* caller) noexcept {
   if (in_graph()) return;
-  story s;
+  stories found;
   if (outer.index != inner.index && !may_be_one(outer.index, inner.index)) {
-    add_order(outer.index, inner.index, trace_of(inner.where, caller), s);
+    add_order(outer.index, inner.index, trace_of(inner.where, caller), found);
   } else {
     // Learned for each pair of locks, so it goes without a stack.
-    add_nesting(outer.index, outer.lock, inner.lock, {inner.where, 0, {}}, s);
+    add_nesting(outer.index, outer.lock, inner.lock, {inner.where, 0, {}}, found);
   }
-  tell_if_any(s, held, inner, caller);
+  tell_if_any(found, held, inner, caller);
 }
 
 void check_usage(const held_lock& lock, std::uint32_t bits, const held_locks& held,
