@@ -18,7 +18,7 @@
 ///   module of its maker. Otherwise the maker must outlive the fence by a grace period.
 ///
 /// Callbacks run once, in the signaller's context, in order of addition, under the fence's lock
-/// with interrupts off. They MUST NOT sleep, throw, or call what takes the same fence's lock. They MAY
+/// with interrupts off; between two of them signal may drop both for a moment. They MUST NOT sleep, throw, or call what takes the same fence's lock. They MAY
 /// free their own storage, drop references, wake tasks, signal other fences, raise lines.
 ///
 /// Invariants: I1. `signaled` is set once and never cleared. I2. The callback list is valid only

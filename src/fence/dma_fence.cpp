@@ -13,7 +13,8 @@
 ///   I8. `sleepers` implies `enable_signal`: who signals a fence with sleepers takes the lock.
 /// Ordering:
 ///   [E1] signal without the lock: compare-and-swap from a word without `enable_signal`
-///   [E2] arm, under the lock: fetch-or of `enable_signal`
+///   [E2] arm: fetch-or of `enable_signal`; under the lock, if a callback shall follow or an op be
+///        called. Who finds it set, under the lock, needs no modification of his own (I7).
 ///   Both change `flags`, whose modifications have one order:
 ///     E1 first: E2 returns `signaled`; the armer adds nothing, and tells its caller.
 ///     E2 first: E1 fails, sees `enable_signal` and takes the lock: by then the armer has added its

@@ -3,6 +3,8 @@
 /// Waiting for one fence and for any of several.
 
 #include <cstdlib>
+#include <memory>
+#include <vector>
 
 #include "fence_test_support.hpp"
 #include "support/rounds.hpp"
@@ -135,6 +137,26 @@ TEST_F(dma_fence_wait_test, a_stray_wake_does_not_end_an_interruptible_wait) {
   EXPECT_FALSE(w.ended.load_acquire());
   fence->signal();
   w.thread.join();
+}
+
+/// More than signal notes under the fence's lock; and as many on its flags.
+TEST_F(dma_fence_wait_test, one_signal_wakes_all_waits_of_both_kinds) {
+  const auto fence = make_mock();
+  constexpr std::size_t of_each = 20;
+  constexpr deadline in_the_end = no_deadline - ktime{1};  // without the watchdog
+  std::vector<std::unique_ptr<waiting_task>> tasks;
+  for (std::size_t i = 0; i < of_each; ++i) {
+    tasks.push_back(std::make_unique<waiting_task>(
+        [&] { EXPECT_TRUE(fence->wait_interruptible(in_the_end).has_value()); }));
+    tasks.push_back(
+        std::make_unique<waiting_task>([&] { EXPECT_TRUE(fence->wait_until(in_the_end)); }));
+  }
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    EXPECT_TRUE(
+        sleeps(tasks[i]->thread.get(), i % 2 == 0 ? task_interruptible : task_uninterruptible));
+  }
+  EXPECT_TRUE(fence->signal());
+  for (auto& t : tasks) t->thread.join();
 }
 
 TEST_F(dma_fence_wait_test, waiting_in_atomic_context_is_reported_also_for_a_signalled_fence) {
