@@ -58,6 +58,7 @@ wait_end sleep_until_done(Predicate is_done, task_state state, const detail::ove
 /// True if it is signalled; false when `watch.next()` has passed.
 bool park_on_flags(dma_fence& fence, task& self, const detail::overdue_watch& watch) noexcept {
   std::uint32_t seen = fence.flags.load_acquire();  // [E4]
+  bool slept = false;
   while ((seen & dma_fence_flag::signaled) == 0) {
     if ((seen & dma_fence_flag::sleepers) == 0) {
       seen = fence.flags.fetch_or_acquire(dma_fence_flag::sleepers);  // [E8], [E4]
@@ -66,12 +67,13 @@ bool park_on_flags(dma_fence& fence, task& self, const detail::overdue_watch& wa
     }
     const auto parked = platform::park(fence.flags, seen, watch.next(),
                                        platform::park_scope::process, watch.kind());
-    if (parked == platform::park_result::woken) detail::count_wakeup(self);
+    slept = slept || parked == platform::park_result::woken;
     seen = fence.flags.load_acquire();  // [E4]
     if (parked == platform::park_result::timed_out) {
       return (seen & dma_fence_flag::signaled) != 0;
     }
   }
+  detail::learn_from_park(self, slept);
   return true;
 }
 

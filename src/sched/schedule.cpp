@@ -79,7 +79,7 @@ void park_for_wake(task& self, deadline until, platform::deadline_kind kind) noe
     slept = slept || end == platform::park_result::woken;
     seen = self.word.load_relaxed();
   }
-  if (slept) detail::count_wakeup(self);
+  detail::learn_from_park(self, slept);
 }
 
 /// From a state that is not `running`, until it is.

@@ -22,7 +22,7 @@ constinit atomic<std::uint32_t> limit_word{unmeasured};
 
 std::uint32_t measure() noexcept {
   if constexpr (platform::pauses_max <= limit_min) return platform::pauses_max;
-  if (platform::online_processors() < 2) return 0;
+  if (platform::processors_at_load() < 2) return 0;
   std::int64_t best = INT64_MAX;
   for (int sample = 0; sample < samples; ++sample) {
     const deadline start = platform::now();

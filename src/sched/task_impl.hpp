@@ -26,9 +26,11 @@ struct task {
   atomic<std::uint32_t> resched{0};  ///< 1: `set_need_resched`
   atomic<std::uint32_t> id{0};       ///< that of its thread; written at its start and at a fork
   atomic<std::uint64_t> wakeups{0};  ///< [own] written
-  std::uint32_t spin_budget = 0;     ///< [own] see spin_before_park()
-  std::uint32_t sleeps_unspun = 0;   ///< [own]
-  atomic<void*> thread{nullptr};     ///< the kthread's control block, null on other threads
+  static constexpr std::uint32_t probe_interval_min = 4;  // sleeps without a spin, then one with
+  std::uint32_t spin_rounds = 0;                          ///< [own] see spin_before_park()
+  std::uint32_t sleeps_unspun = 0;                        ///< [own]
+  std::uint32_t probe_interval = probe_interval_min;      ///< [own]
+  atomic<void*> thread{nullptr};  ///< the kthread's control block, null on other threads
   char name[16] = {};
 };
 
@@ -66,30 +68,44 @@ inline void count_wakeup(task& self) noexcept {
   self.wakeups.store_relaxed(self.wakeups.load_relaxed() + 1);
 }
 
-/// Waits for `done()` without parking, as long as that has paid lately: a spin that is answered
-/// earns the full budget, one that is not halves it.
+/// Waits for `done()` without parking, as long as that has paid lately (`spin_rounds`).
+///
+/// Two tasks that answer each other do not find out by short spins that they could spin: each would
+/// have to outlast the wake of the other. So now and then one spins for as long as a wake takes, and
+/// the longer it has been in vain, the seldomer; the other then finds that it need not have parked.
 template <class Done>
 bool spin_before_park(task& self, Done done) noexcept {
-  constexpr std::uint32_t probe_interval = 4;  // sleeps without a spin, then one with
-  constexpr int yields = 4;  // after a spin; they matter where waker and sleeper share a CPU
-  const std::uint32_t limit = spin_limit();
-  if (limit == 0) return false;
-  if (self.spin_budget == 0) {
-    if (++self.sleeps_unspun < probe_interval) return false;
+  constexpr std::uint32_t rounds_max = platform::pauses_wait ? 1 : 128;  // 100 us: more than a wake
+  constexpr std::uint32_t interval_max = 256;
+  const std::uint32_t round = (spin_limit() + 3) / 4;
+  if (round == 0) return false;
+  std::uint32_t rounds = self.spin_rounds;
+  if (rounds == 0) {
+    if (++self.sleeps_unspun < self.probe_interval) return false;
     self.sleeps_unspun = 0;
-    self.spin_budget = limit;
+    rounds = rounds_max;
+    if (self.probe_interval < interval_max) self.probe_interval *= 2;
   }
   bool is_done = done();
-  for (std::uint32_t i = 0; i < self.spin_budget && !is_done; ++i) {
+  std::uint32_t spun = 0;
+  for (; spun < rounds * round && !is_done; ++spun) {
     platform::cpu_relax();
     is_done = done();
   }
-  for (int i = 0; i < yields && !is_done; ++i) {
-    platform::yield();
-    is_done = done();
+  self.spin_rounds = 0;
+  if (is_done) {
+    const std::uint32_t paid = 2 * (spun / round) + 1;
+    self.spin_rounds = paid < rounds_max ? paid : rounds_max;
+    self.probe_interval = task::probe_interval_min;
   }
-  self.spin_budget = is_done ? limit : self.spin_budget / 2;
   return is_done;
+}
+
+/// After a park. `slept`: else what it waited for had come before: a spin would have found it.
+inline void learn_from_park(task& self, bool slept) noexcept {
+  if (slept) return count_wakeup(self);
+  if (self.spin_rounds == 0) self.spin_rounds = 1;
+  self.probe_interval = task::probe_interval_min;
 }
 
 /// The current task, or null if the thread has not needed one. Context: any.
