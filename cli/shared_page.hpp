@@ -1,28 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// What the processes that share the explorations of a test tell each other, in a mapped file: see
-/// `shared_exploration` in platforms/model/machine/settings.hpp, which has the same layout.
+/// The page of memory that a test's processes share: its layout is the machine's.
 
-#include <atomic>
-#include <cstdint>
+#include "../platforms/model/machine/shared_exploration.hpp"
 
 namespace interlock::cli {
 
-struct shared_exploration {
-  std::atomic<std::uint64_t> began;       ///< CLOCK_MONOTONIC in ns; 0: not yet
-  std::atomic<std::uint64_t> sampled;     ///< executions of the samplers
-  std::atomic<std::uint64_t> executions;  ///< all
-  std::atomic<std::uint64_t> depth;
-  std::atomic<std::uint64_t>
-      searched;                      ///< millionths of the exhaustive search, estimated; 0: unknown
-  std::atomic<std::uint64_t> ended;  ///< 0: not yet; 1: it has; 2 + n: process n has seen it fail
-  std::atomic<std::uint64_t> divides;  ///< 1: processes that are granted to the search, it starts
-  std::atomic<std::uint64_t> granted;  ///< so many beside the first
-};
-static_assert(sizeof(shared_exploration) == 64);
-
-inline constexpr std::size_t shared_page_size = 4096;
-inline constexpr std::size_t shared_explorations = shared_page_size / sizeof(shared_exploration);
+using machine::shared_exploration;
+using machine::shared_explorations;
+using machine::shared_page_size;
 
 }  // namespace interlock::cli

@@ -535,9 +535,7 @@ struct exploration {
 constexpr char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 constexpr char preemption_letters[] = "nvf";
-constexpr const char* preemption_names[] = {"none", "voluntary", "full"};
 constexpr char granularity_letters[] = "lFu";
-constexpr const char* granularity_names[] = {"library", "full", "user"};
 
 /// The options come from the token; `note` names those that it changes.
 bool decode(const char* token, interlock_machine_options& options, std::string& list,
@@ -738,23 +736,22 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
     if (passed) m.roll_back();
     if (passed) std::fputs(replayed.note.c_str(), stderr);
   } else {
-    switch (options.strategy) {
-      case 1:
+    const auto sample = [&](method how) {
+      e.begin_sampling(options.executions);
+      if (!helps || !e.spent()) passed = e.run(how, 0);
+    };
+    switch (static_cast<strategy_option>(options.strategy)) {
+      case strategy_option::exhaustive:
         if (!helps) passed = e.run(method::exhaustive, 0);
         break;
-      case 2:
+      case strategy_option::enumerate:
         if (!helps) passed = e.run(method::enumerate, 0);
         break;
-      case 3:
-      case 4:
-      case 5:
-      case 6: {
-        constexpr method samplers[] = {method::random, method::pct, method::pos, method::urw};
-        e.begin_sampling(options.executions);
-        if (!helps || !e.spent()) passed = e.run(samplers[options.strategy - 3], 0);
-        break;
-      }
-      case 7: {
+      case strategy_option::random: sample(method::random); break;
+      case strategy_option::pct: sample(method::pct); break;
+      case strategy_option::pos: sample(method::pos); break;
+      case strategy_option::urw: sample(method::urw); break;
+      case strategy_option::samplers: {
         // What one of them seldom meets another may meet at once.
         constexpr method samplers[] = {method::pct, method::pct, method::pos, method::pct,
                                        method::urw, method::pct, method::pct, method::random};
@@ -764,6 +761,7 @@ void explore(const interlock_machine_options& options, const choice_tokens& repl
         passed = e.run_in_turn(samplers, turn);
         break;
       }
+      case strategy_option::portfolio:
       default: {
         // The portfolio: all of it if that ends soon, then the samplers in turn.
         constexpr std::uint64_t most = 20'000;

@@ -25,10 +25,10 @@ constexpr unsigned max_divided = division::max_processes_of_one;
 
 const char* (*namer)() = nullptr;
 
+/// In the order of `strategy_option`.
 constexpr const char* strategies[] = {"portfolio", "exhaustive", "enumerate", "random",
                                       "pct",       "pos",        "urw",       "samplers"};
-constexpr const char* preemptions[] = {"none", "voluntary", "full"};
-constexpr const char* granularities[] = {"library", "full", "user"};
+static_assert(std::size(strategies) == static_cast<unsigned>(strategy_option::samplers) + 1);
 constexpr const char* memories[] = {"sc", "tso"};
 constexpr const char* point_kinds[] = {"synchronisation", "every_access"};
 
@@ -87,9 +87,9 @@ std::string set(interlock_machine_options& o, const std::string& key, const std:
   if (key == "far") return duration(value, o.far) ? "" : "a time, as 10s or 500ms";
   if (key == "strategy") return choice(strategies, value, o.strategy) ? "" : one_of(strategies);
   if (key == "preemption")
-    return choice(preemptions, value, o.preemption) ? "" : one_of(preemptions);
+    return choice(preemption_names, value, o.preemption) ? "" : one_of(preemption_names);
   if (key == "granularity")
-    return choice(granularities, value, o.granularity) ? "" : one_of(granularities);
+    return choice(granularity_names, value, o.granularity) ? "" : one_of(granularity_names);
   if (key == "memory") return choice(memories, value, o.memory) ? "" : one_of(memories);
   if (key == "points") return choice(point_kinds, value, o.points) ? "" : one_of(point_kinds);
   if (key == "cpus") {
@@ -239,14 +239,14 @@ void end_if_only_listed(const std::string& name) {
 share share_of(unsigned ordinal) {
   static shared_exploration own;
   static shared_exploration* mapped = nullptr;
-  constexpr std::size_t size = 4096;
   const char* const told = std::getenv("INTERLOCK_EXPLORE_SHARE");
   char* path = nullptr;
   const auto process = told != nullptr ? static_cast<unsigned>(std::strtoul(told, &path, 10)) : 0u;
   if (told != nullptr && mapped == nullptr) {
     const int file = *path == ':' ? open(path + 1, O_RDWR | O_CLOEXEC) : -1;
     void* const memory =
-        file < 0 ? MAP_FAILED : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        file < 0 ? MAP_FAILED
+                 : mmap(nullptr, shared_page_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (file >= 0) close(file);
     if (memory == MAP_FAILED) {
       std::fprintf(stderr, "interlock: INTERLOCK_EXPLORE_SHARE: %s: %s\n", told,
@@ -255,7 +255,7 @@ share share_of(unsigned ordinal) {
     }
     mapped = static_cast<shared_exploration*>(memory);
   }
-  if (mapped != nullptr && ordinal < size / sizeof *mapped) return {mapped + ordinal, process};
+  if (mapped != nullptr && ordinal < shared_explorations) return {mapped + ordinal, process};
   std::memset(static_cast<void*>(&own), 0, sizeof own);
   return {process == 0 ? &own : nullptr, process};
 }

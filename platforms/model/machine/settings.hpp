@@ -3,13 +3,29 @@
 
 /// What the environment says about explorations, and what is written of them for programs.
 
-#include <atomic>
 #include <cstdint>
 #include <string>
 
 #include "../include/interlock_platform/machine.h"
+#include "shared_exploration.hpp"
 
 namespace interlock::machine {
+
+/// `interlock_machine_options::strategy`.
+enum class strategy_option : unsigned {
+  portfolio,
+  exhaustive,
+  enumerate,
+  random,
+  pct,
+  pos,
+  urw,
+  samplers
+};
+
+/// The words of options, by their numbers.
+inline constexpr const char* preemption_names[] = {"none", "voluntary", "full"};
+inline constexpr const char* granularity_names[] = {"library", "full", "user"};
 
 /// "suite.test", with "#2" for the second of that name and so on; "exploration N" where nothing names it.
 std::string name_of_exploration(const interlock_machine_options& options);
@@ -25,21 +41,6 @@ void write_log(const std::string& name, const interlock_machine_result& result);
 /// INTERLOCK_EXPLORE_LIST: ends the process, if it is set. Only the tests of the program were asked for, and a program that explores
 /// nevertheless has none that GoogleTest knows.
 void end_if_only_listed(const std::string& name);
-
-/// What the processes know of each other that share an exploration: in a mapped file, as many as fit a page, in the order of the
-/// explorations of the process. `cli/shared_page.hpp` has the same layout.
-struct shared_exploration {
-  std::atomic<std::uint64_t> began;       ///< CLOCK_MONOTONIC in ns; 0: not yet
-  std::atomic<std::uint64_t> sampled;     ///< executions of the samplers
-  std::atomic<std::uint64_t> executions;  ///< all
-  std::atomic<std::uint64_t> depth;
-  std::atomic<std::uint64_t>
-      searched;                      ///< millionths of the exhaustive search, estimated; 0: unknown
-  std::atomic<std::uint64_t> ended;  ///< 0: not yet; 1: it has; 2 + n: process n has seen it fail
-  std::atomic<std::uint64_t> divides;  ///< 1: processes that are granted to the search, it starts
-  std::atomic<std::uint64_t> granted;  ///< so many beside the first
-};
-static_assert(sizeof(shared_exploration) == 64);
 
 /// INTERLOCK_EXPLORE_SHARE, "N:FILE": this is process N of those that share the explorations. The first one, 0, does all that one alone would do; the
 /// others only sample. An exhaustive search it divides among processes that it starts itself: see division.hpp. Without it: process 0, on memory of its own.
