@@ -121,13 +121,16 @@ template <class Event>
 class table {
  public:
   explicit table(std::size_t rounds) : ping_(rounds), pong_(rounds) {}
+  void begin(std::size_t i) { ping_[i].event.signal(); }
+  void await(std::size_t i) { ping_[i].event.wait(); }
+  void answer(std::size_t i) { pong_[i].event.signal(); }
   void first(std::size_t i) {
-    ping_[i].event.signal();
+    begin(i);
     pong_[i].event.wait();
   }
   void second(std::size_t i) {
-    ping_[i].event.wait();
-    pong_[i].event.signal();
+    await(i);
+    answer(i);
   }
 
  private:
@@ -138,7 +141,7 @@ class table {
 };
 
 /// Two threads on two CPUs, or (`one_cpu`) on one. q50 and the others are of a hand-off, of means over
-/// 8 round trips.
+/// 8 round trips. As many as fit into 60 ms: where threads sleep each is a thousand times longer.
 template <class Event>
 void handoff(benchmark::State& state, bool one_cpu) {
   constexpr std::size_t batch = 8;
@@ -146,21 +149,29 @@ void handoff(benchmark::State& state, bool one_cpu) {
   for (auto _ : state) {
     table<Event> events{rounds};
     suite::distribution per_handoff;
-    std::atomic<bool> ready{false};
+    std::atomic<bool> ready{false}, stop{false};
     std::thread other{[&] {
       const suite::pinned place{one_cpu ? 0 : 1};
       ready.store(true, std::memory_order_release);
-      for (std::size_t i = 0; i < rounds; ++i) events.second(i);
+      for (std::size_t i = 0;; ++i) {
+        events.await(i);
+        if (stop.load(std::memory_order_relaxed)) return;
+        events.answer(i);
+      }
     }};
     const suite::pinned place{0};
     while (!ready.load(std::memory_order_acquire)) sched_yield();
     std::int64_t before = suite::clock_ns();
-    for (std::size_t i = 0; i < rounds; i += batch) {
-      for (std::size_t k = 0; k < batch; ++k) events.first(i + k);
+    const std::int64_t end = before + 60'000'000;
+    std::size_t i = 0;
+    while (i + batch < rounds && before < end) {
+      for (std::size_t k = 0; k < batch; ++k) events.first(i++);
       const std::int64_t now = suite::clock_ns();
       per_handoff.add(static_cast<double>(now - before) / (2 * batch));
       before = now;
     }
+    stop.store(true, std::memory_order_relaxed);
+    events.begin(i);
     other.join();
     state.SetIterationTime(1e-3);
     per_handoff.report(state);
