@@ -110,7 +110,8 @@ def read_rows(path):
                             "`< 1 x best`, `q99 <= 1 ms`, `peak <= 1 x interlock:limit`")
     if not rows:
         raise Wrong(f"{path}: has no [[row]]")
-    return rows
+    groups = list(dict.fromkeys(row["group"] for row in rows))  # each stands where its first row does
+    return sorted(rows, key=lambda row: groups.index(row["group"]))
 
 
 def split_name(name):
@@ -160,7 +161,7 @@ def run_program(program, row, options):
     environment = dict(os.environ)
     if options.long:
         environment["INTERLOCK_BENCH_LONG"] = "1"
-    limit = row.get("timeout", 60) * (10 if options.long else 1)
+    limit = row.get("timeout", 120) * (10 if options.long else 1)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
                           start_new_session=True) as child:
         try:
