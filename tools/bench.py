@@ -604,7 +604,7 @@ def distribution(row):
     first, last = math.floor(math.log10(low)), max(math.ceil(math.log10(high)), math.floor(math.log10(low)) + 1)
     rarest = min(p for _, points in curves for p, _ in points)
     decades = max(1, math.ceil(-math.log10(rarest)))
-    left, width, top, height, right = 52, 285, 8, 130, 158
+    left, width, top, height, right = 52, 268, 8, 130, 175
 
     def x(v):
         return left + width * (math.log10(v) - first) / (last - first)
