@@ -110,7 +110,8 @@ def read_rows(path):
                             "`< 1 x best`, `q99 <= 1 ms`, `peak <= 1 x interlock:limit`")
     if not rows:
         raise Wrong(f"{path}: has no [[row]]")
-    return rows
+    groups = list(dict.fromkeys(row["group"] for row in rows))  # each stands where its first row does
+    return sorted(rows, key=lambda row: groups.index(row["group"]))
 
 
 def split_name(name):
@@ -160,7 +161,7 @@ def run_program(program, row, options):
     environment = dict(os.environ)
     if options.long:
         environment["INTERLOCK_BENCH_LONG"] = "1"
-    limit = row.get("timeout", 60) * (10 if options.long else 1)
+    limit = row.get("timeout", 120) * (10 if options.long else 1)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
                           start_new_session=True) as child:
         try:
@@ -603,7 +604,7 @@ def distribution(row):
     first, last = math.floor(math.log10(low)), max(math.ceil(math.log10(high)), math.floor(math.log10(low)) + 1)
     rarest = min(p for _, points in curves for p, _ in points)
     decades = max(1, math.ceil(-math.log10(rarest)))
-    left, width, top, height, right = 52, 285, 8, 130, 158
+    left, width, top, height, right = 52, 268, 8, 130, 175
 
     def x(v):
         return left + width * (math.log10(v) - first) / (last - first)

@@ -149,6 +149,10 @@ class Suite(unittest.TestCase):
         self.program(entries_of("op/peer", [20] * 9), name="bench_other")
         self.assertEqual(self.result()[0]["rows"][0]["ratio_best"], 0.5)
 
+    def test_rows_of_a_group_stand_together(self):
+        self.rows(ROW + ROW.replace('"op"', '"b"').replace('"G"', '"H"') + ROW.replace('"op"', '"c"'))
+        self.assertEqual([r["name"] for r in bench.read_rows(self.folder / "rows.toml")], ["op", "c", "b"])
+
     # --- the verdicts ---
 
     def verdicts(self, ours, peer, floor):
