@@ -29,6 +29,7 @@ struct task {
   atomic<std::uint64_t> wakeups{0};  ///< [own] written
   std::uint32_t spin_budget = 0;     ///< [own] see spin_before_park()
   std::uint32_t sleeps_unspun = 0;   ///< [own]
+  bool yield_pays = false;           ///< [own] the last yields were answered
   atomic<void*> thread{nullptr};     ///< the kthread's control block, null on other threads
   char name[16] = {};
 };
@@ -68,28 +69,34 @@ inline void count_wakeup(task& self) noexcept {
 }
 
 /// Waits for `done()` without parking, as long as that has paid lately: a spin that is answered
-/// earns the full budget, one that is not halves it.
+/// earns the full budget, one that is not halves it. Yields are judged by themselves: where waker
+/// and sleeper share a CPU they are answered, and a spin never is.
 template <class Done>
 bool spin_before_park(task& self, Done done) noexcept {
   constexpr std::uint32_t probe_interval = 4;  // sleeps without a spin, then one with
-  constexpr int yields = 4;  // after a spin; they matter where waker and sleeper share a CPU
+  constexpr int yields = 4;                    // after a spin
   const std::uint32_t limit = spin_limit();
   if (limit == 0) return false;
   if (self.spin_budget == 0) {
-    if (++self.sleeps_unspun < probe_interval) return false;
-    self.sleeps_unspun = 0;
-    self.spin_budget = limit;
+    if (++self.sleeps_unspun >= probe_interval) {
+      self.sleeps_unspun = 0;
+      self.spin_budget = limit;
+    } else if (!self.yield_pays) {
+      return false;
+    }
   }
   bool is_done = done();
   for (std::uint32_t i = 0; i < self.spin_budget && !is_done; ++i) {
     platform::cpu_relax();
     is_done = done();
   }
+  self.spin_budget = is_done ? limit : self.spin_budget / 2;
+  if (is_done) return true;
   for (int i = 0; i < yields && !is_done; ++i) {
     platform::yield();
     is_done = done();
   }
-  self.spin_budget = is_done ? limit : self.spin_budget / 2;
+  self.yield_pays = is_done;
   return is_done;
 }
 
