@@ -20,9 +20,19 @@ constexpr int samples = 4;  // the shortest counts: the others may have been pre
 
 constinit atomic<std::uint32_t> limit_word{unmeasured};
 
+/// Those of the process, when it started: the thread that asks first may be bound to one.
+constinit atomic<unsigned> processors{0};
+
+[[gnu::constructor]] void count_processors() noexcept {
+  if constexpr (platform::pauses_max > limit_min) {
+    processors.store_relaxed(platform::online_processors());
+  }
+}
+
 std::uint32_t measure() noexcept {
   if constexpr (platform::pauses_max <= limit_min) return platform::pauses_max;
-  if (platform::processors_at_load() < 2) return 0;
+  const unsigned counted = processors.load_relaxed();  // 0: before this library's constructor
+  if ((counted != 0 ? counted : platform::online_processors()) < 2) return 0;
   std::int64_t best = INT64_MAX;
   for (int sample = 0; sample < samples; ++sample) {
     const deadline start = platform::now();

@@ -96,7 +96,6 @@ constinit char exit_handler_owner = 0;
 /// 101 is the first priority that the compiler leaves to libraries.
 [[gnu::constructor(101)]] void load() noexcept {
   create_exit_key();
-  note_processors();
   choose_doorbells();
   prime_unwinder();
   // From a shared object these are registered with its handle: dlclose removes them.

@@ -28,8 +28,6 @@ using life = task_life;
 /// The key plus one; 0 before the library is loaded and after it is unloaded.
 constinit atomic<std::uint32_t> exit_key{0};
 
-constinit atomic<unsigned> loaded_on{1};
-
 /// The key's value counts the calls of its destructor. POSIX calls destructors in rounds, at least
 /// four, as long as one sets a key again. The first call only re-arms, so that the destructors of
 /// other keys in that round still find an enlisted thread, whichever is called first; the second
@@ -99,9 +97,5 @@ unsigned online_processors() noexcept {
   }
   return count > 0 ? count : 1;
 }
-
-void note_processors() noexcept { loaded_on.store_relaxed(online_processors()); }
-
-unsigned processors_at_load() noexcept { return loaded_on.load_relaxed(); }
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM::platform

@@ -68,7 +68,6 @@ class private_guard {
 
 // local.cpp
 void create_exit_key() noexcept;
-void note_processors() noexcept;
 void delete_exit_key() noexcept;
 
 // lifecycle.cpp

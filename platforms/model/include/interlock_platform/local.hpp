@@ -28,7 +28,6 @@ inline constexpr bool handlers_may_allocate = true;
 
 /// The number of CPUs on which tasks of the user run.
 [[nodiscard]] inline unsigned online_processors() noexcept { return interlock_machine_cpus(); }
-[[nodiscard]] inline unsigned processors_at_load() noexcept { return interlock_machine_cpus(); }
 
 /// A second pause is over only when another flow has written what was read: a spin that took two
 /// would hide the executions in which it ends by parking.

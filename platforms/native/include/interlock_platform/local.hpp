@@ -44,9 +44,6 @@ inline constexpr bool handlers_may_allocate = false;
 
 /// The number of processors on which this process may run, at least 1.
 [[nodiscard]] INTERLOCK_API unsigned online_processors() noexcept;
-/// The same of the thread that loaded the library, then: before a program binds threads to single
-/// ones, which says nothing of the others.
-[[nodiscard]] INTERLOCK_API unsigned processors_at_load() noexcept;
 
 /// How many pauses a spin that ends by parking may take; the core measures how many are worth while.
 inline constexpr std::uint32_t pauses_max = 0xffff'ffffu;
