@@ -20,16 +20,19 @@ namespace interlock::inline INTERLOCK_PLATFORM::detail {
 
 class callback_queue {
  public:
-  /// Context: any but NMI. Order: [C1], seq_cst.
-  void push(rcu_head& head) noexcept {
+  /// `newest`, and by `next` those before it to `oldest`. Context: any but NMI. Order: [C1], seq_cst.
+  void push(rcu_head& newest, rcu_head& oldest) noexcept {
     rcu_head* seen = first_.load_relaxed();
     do {
-      head.next = seen;
-    } while (!first_.compare_exchange_seq_cst(seen, &head));  // [C1] pairs with [C2]
+      oldest.next = seen;
+    } while (!first_.compare_exchange_seq_cst(seen, &newest));  // [C1] pairs with [C2]
   }
+  void push(rcu_head& head) noexcept { push(head, head); }
 
-  /// Counts a head that will be pushed. Returns the count.
-  std::uint64_t count_queued() noexcept { return queued_.fetch_add_relaxed(1) + 1; }
+  /// Counts heads that will be pushed. Returns the count.
+  std::uint64_t count_queued(std::uint64_t heads) noexcept {
+    return queued_.fetch_add_relaxed(heads) + heads;
+  }
 
   /// Order: seq_cst, after a push or before a sleep.
   [[nodiscard]] bool has_arrivals() const noexcept { return first_.load_seq_cst() != nullptr; }

@@ -13,6 +13,8 @@
 /// | 1   | absent: no worker runs; the next operation of a task that may start it does           |
 /// | 2   | flood: more than `rcu_backlog_max` are outstanding; set by producers, cleared by the  |
 /// |     | worker at half of that                                                                |
+/// | 3   | dozing: as asleep, but for a time only. Only rings hold something (free_rings.cpp),   |
+/// |     | which their owners free while they go on; they do not wake it                         |
 ///
 /// Starting the worker: that allocates and takes locks of libc, so it is not done in an interrupt, in
 /// atomic context (somebody's spinlock), nor in a fence signalling section. A reader forbids it not:
@@ -34,8 +36,8 @@
 ///             I5. Whoever finds worker_lock held and so cannot start the worker sets
 ///                 `start_wanted`; whoever drops the lock looks at it then.
 /// Ordering: [C1]-[C4] see callback_queue.hpp.
-///   [A1] a producer pushes, then reads `attention`; [A2] the worker sets `asleep`, then looks for
-///        arrivals. All seq_cst: one of the two sees the other.
+///   [A1] a producer pushes, then reads `attention`; [A2] the worker sets `asleep` or `dozing`, then
+///        looks for arrivals. All seq_cst: one of the two sees the other. For rings see [B5].
 ///   [A3] the worker clears `flood`, then changes `flood_ended`; [A4] a waiter reads `flood_ended`,
 ///        then `attention`. All seq_cst.
 ///   [A10] `start_wanted` is set, then the lock tried; [A11] the lock is dropped, then `start_wanted`
@@ -44,12 +46,11 @@
 
 #include "rcu/callbacks.hpp"
 
-#include <cstdlib>
-
 #include "interlock/options.hpp"
 #include "interlock_platform/park.hpp"
 #include "interlock_platform/thread.hpp"
 #include "rcu/callback_queue.hpp"
+#include "rcu/free_rings.hpp"
 #include "rcu/grace_period.hpp"
 #include "rcu/misuse.hpp"
 #include "rcu/readers.hpp"
@@ -66,21 +67,16 @@ constexpr std::uint64_t backlog_check_interval = 64;
 constexpr std::uint64_t chunk = 64;
 constexpr long backlog_max_default = 100'000;
 constexpr ktime nap = microseconds{200};
+constexpr ktime doze = milliseconds{10};
 constexpr ktime shutdown_patience = milliseconds{1000};
 constexpr ktime start_retry = milliseconds{10};
-constexpr std::uintptr_t largest_offset = 4095;  // a `func` up to it is an offset, of free_rcu
 
-constexpr std::uint32_t asleep = 1u << 0;
-constexpr std::uint32_t absent = 1u << 1;
-constexpr std::uint32_t flood = 1u << 2;
+using attention::absent;
+using attention::asleep;
+using attention::dozing;
+using attention::flood;
 
 constinit callback_queue queues[shards];
-
-struct alignas(64) {
-  atomic<std::uint32_t> attention{absent};
-  atomic<std::uint32_t> callback_task{0};  // id of the task that runs callbacks now, 0 for none
-  atomic<std::uint64_t> wanted{0};         // a grace period that somebody polls for
-} constinit state;
 
 struct alignas(64) {
   atomic<std::uint32_t> bell{0};  // the worker naps on it
@@ -124,7 +120,9 @@ std::uint64_t backlog_max() noexcept {
 }
 
 std::uint64_t outstanding() noexcept {
-  std::uint64_t count = 0;
+  const ring_counts rings =
+      count_rings();  // first: what is moved meanwhile counts twice, not never
+  std::uint64_t count = rings.kept - rings.freed;
   for (const callback_queue& q : queues) {
     const std::uint64_t invoked = q.invoked();  // first: it is never more than `queued`
     count += q.queued() - invoked;
@@ -132,20 +130,23 @@ std::uint64_t outstanding() noexcept {
   return count;
 }
 
+void wake_worker() noexcept {
+  if ((callbacks.attention.fetch_and_seq_cst(~(asleep | dozing)) & (asleep | dozing)) != 0) {
+    platform::unpark(callbacks.attention, 1);
+  }
+}
+
 void ring_bell() noexcept {
   service.bell.fetch_add_seq_cst(1);  // [A5]
   platform::unpark(service.bell, 1);
-}
-
-void begin_flood() noexcept {
-  if (outstanding() <= backlog_max()) return;
-  if ((state.attention.fetch_or_seq_cst(flood) & flood) == 0) ring_bell();
+  if ((callbacks.attention.load_seq_cst() & dozing) != 0) wake_worker();
 }
 
 void end_flood() noexcept {
-  if ((state.attention.load_relaxed() & flood) == 0 || outstanding() > backlog_max() / 2) return;
-  state.attention.fetch_and_seq_cst(~flood);  // [A3] pairs with [A4]
-  service.flood_ended.fetch_add_seq_cst(1);   // [A3]
+  if ((callbacks.attention.load_relaxed() & flood) == 0 || outstanding() > backlog_max() / 2)
+    return;
+  callbacks.attention.fetch_and_seq_cst(~flood);  // [A3] pairs with [A4]
+  service.flood_ended.fetch_add_seq_cst(1);       // [A3]
   platform::unpark(service.flood_ended, platform::unpark_all);
 }
 
@@ -169,14 +170,13 @@ void pass_marker(rcu_head* head) noexcept {
 void pass_marker_callback(rcu_head* head) { pass_marker(head); }
 
 void invoke(rcu_head& head) noexcept {
+  if (is_freed_only(head)) {
+    free_block_of(head);
+    return;
+  }
   note_invoked(head);
   platform::event::rcu_callback_invoked(&head);
   void (*const func)(rcu_head*) = head.func;
-  const auto offset = reinterpret_cast<std::uintptr_t>(func);
-  if (offset <= largest_offset) {
-    std::free(reinterpret_cast<unsigned char*>(&head) - offset);
-    return;
-  }
   const context_snapshot before = take_context_snapshot();
   func(&head);
   if (take_context_snapshot() != before) [[unlikely]]
@@ -207,7 +207,7 @@ class serving_softirq {
 /// Runs some of what was taken. True if more is left.
 bool invoke_some(callback_queue& q) noexcept INTERLOCK_REQUIRES(callbacks_lock) {
   const serving_softirq context;
-  state.callback_task.store_relaxed(own_id());
+  callbacks.callback_task.store_relaxed(own_id());
   running = &q;
   rcu_head* head = nullptr;
   for (std::uint64_t done = 0; done < chunk && (head = q.pop()) != nullptr; ++done) {
@@ -218,7 +218,7 @@ bool invoke_some(callback_queue& q) noexcept INTERLOCK_REQUIRES(callbacks_lock) 
     invoke(*head);
     q.count_invoked();  // each by itself: a callback may fork, and a marker's waiter finds all counted
   }
-  state.callback_task.store_relaxed(0);
+  callbacks.callback_task.store_relaxed(0);
   return q.has_taken();
 }
 
@@ -235,8 +235,16 @@ void invoke_all() noexcept {
   }
 }
 
+/// A task that is halted inside its ring must not keep a shutdown from ending either.
+bool time_is_up(const grace_period_wait& how) noexcept {
+  if (how.give_up_at == nullptr) return false;
+  const std::int64_t until = how.give_up_at->load_relaxed();
+  return until != INT64_MAX && platform::now().time_since_epoch().count() >= until;
+}
+
 /// Takes what has arrived, waits for a grace period, runs it. False if the wait was given up.
-bool process(const grace_period_wait& how) noexcept {
+bool process(const grace_period_wait& how, rings which) noexcept {
+  empty_rings(which);
   bool any = false;
   {
     const short_guard guard{callbacks_lock};
@@ -245,34 +253,49 @@ bool process(const grace_period_wait& how) noexcept {
       any |= q.has_taken();
     }
   }
-  const std::uint64_t wanted = state.wanted.load_acquire();  // [A6] pairs with [A7]
+  const std::uint64_t wanted = callbacks.wanted.load_acquire();  // [A6] pairs with [A7]
   if (!wait_for_grace_period(any ? grace_period_snapshot() : wanted, how)) return false;
   invoke_all();
   end_flood();
-  return true;
+  return !time_is_up(how) || !rings_hold_any();
 }
 
-bool has_work() noexcept {
+bool queue_has_work() noexcept {
   for (const callback_queue& q : queues) {
     if (q.has_arrivals() || q.has_taken()) return true;  // [A2] pairs with [A1]
   }
-  return !grace_period_reached(state.wanted.load_seq_cst()) ||  // [A2]
-         (state.attention.load_relaxed() & flood) != 0;
+  return !grace_period_reached(callbacks.wanted.load_seq_cst()) ||  // [A2]
+         (callbacks.attention.load_relaxed() & flood) != 0;
 }
+
+bool has_work() noexcept { return queue_has_work() || rings_hold_any(); }
 
 // --- the worker ---
 
 void worker_sleep() noexcept {
-  const std::uint32_t seen = state.attention.fetch_or_seq_cst(asleep) | asleep;  // [A2] with [A1]
+  const std::uint32_t seen =
+      callbacks.attention.fetch_or_seq_cst(asleep) | asleep;  // [A2] with [A1]
+  smp_mb();                                                   // [B5]
+  if (rings_exist()) platform::heavy_barrier();               // [A2] for the rings: [B5]
   if (!has_work() && service.stop.load_seq_cst() == 0) {
-    platform::park(state.attention, seen, no_deadline);
+    platform::park(callbacks.attention, seen, no_deadline);
   }
-  state.attention.fetch_and_relaxed(~asleep);
+  callbacks.attention.fetch_and_relaxed(~asleep);
+}
+
+void worker_doze() noexcept {
+  const std::uint32_t seen =
+      callbacks.attention.fetch_or_seq_cst(dozing) | dozing;  // [A2] with [A1]
+  if (!queue_has_work() && service.stop.load_seq_cst() == 0) {
+    platform::park(callbacks.attention, seen, platform::now() + doze, platform::park_scope::process,
+                   platform::deadline_kind::watchdog);
+  }
+  callbacks.attention.fetch_and_relaxed(~dozing);
 }
 
 /// From now on nobody serves callbacks; whoever waits for that sees it.
 void leave_post() noexcept {
-  state.attention.fetch_or_seq_cst(absent);
+  callbacks.attention.fetch_or_seq_cst(absent);
   service.flood_ended.fetch_add_seq_cst(1);  // [A3]
   platform::unpark(service.flood_ended, platform::unpark_all);
 }
@@ -286,18 +309,18 @@ void worker_main(void*) noexcept {
       worker_sleep();
       continue;
     }
-    const bool flooded = (state.attention.load_relaxed() & flood) != 0;
-    if (!process({flooded, &service.give_up_at})) {
+    const bool flooded = (callbacks.attention.load_relaxed() & flood) != 0;
+    if (!process({.quick = flooded, .give_up_at = &service.give_up_at},
+                 flooded || stop ? rings::all : rings::that_stand_still)) {
       leave_post();
       return;
     }
-    if (!flooded) platform::park(service.bell, rung, platform::now() + nap);
-  }
-}
-
-void wake_worker() noexcept {
-  if ((state.attention.fetch_and_seq_cst(~asleep) & asleep) != 0) {
-    platform::unpark(state.attention, 1);
+    if (flooded) continue;
+    if (!stop && !queue_has_work() && rings_hold_any()) {
+      worker_doze();
+    } else {
+      platform::park(service.bell, rung, platform::now() + nap);
+    }
   }
 }
 
@@ -314,7 +337,7 @@ void join_worker() noexcept INTERLOCK_REQUIRES(worker_lock) {
 /// Pre: may_start_worker(). A failure is tried again later, by whoever comes then.
 void start_worker_locked() noexcept INTERLOCK_REQUIRES(worker_lock) {
   const std::int64_t now = platform::now().time_since_epoch().count();
-  if ((state.attention.load_relaxed() & absent) == 0) return;
+  if ((callbacks.attention.load_relaxed() & absent) == 0) return;
   if (now < service.start_not_before.load_relaxed()) return;
   join_worker();  // one that gave up
   const result<platform::thread_handle> started =
@@ -325,7 +348,7 @@ void start_worker_locked() noexcept INTERLOCK_REQUIRES(worker_lock) {
   }
   worker = *started;
   has_worker = true;
-  state.attention.fetch_and_seq_cst(~absent);
+  callbacks.attention.fetch_and_seq_cst(~absent);
 }
 
 /// Leaves it to the holder of the lock if there is one, without waiting (I5).
@@ -357,10 +380,10 @@ class INTERLOCK_SCOPED_CAPABILITY worker_guard {
 /// True if a worker runs, after having started it, or having waited for who does.
 /// Context: task, may sleep.
 bool worker_runs() noexcept {
-  if ((state.attention.load_relaxed() & absent) == 0) return true;
+  if ((callbacks.attention.load_relaxed() & absent) == 0) return true;
   const worker_guard guard;
   start_worker_locked();
-  return (state.attention.load_relaxed() & absent) == 0;
+  return (callbacks.attention.load_relaxed() & absent) == 0;
 }
 
 /// Makes the caller wait until the worker has caught up, if its context allows (I3) and there is
@@ -374,43 +397,25 @@ void push_back() noexcept {
   }
   service.pushed_back.fetch_add_relaxed(1);
   while (true) {
-    const std::uint32_t seen = service.flood_ended.load_seq_cst();      // [A4] pairs with [A3]
-    const std::uint32_t attention = state.attention.load_seq_cst();     // [A4]
-    if ((attention & flood) == 0 || (attention & absent) != 0) return;  // nobody would end it
+    const std::uint32_t seen = service.flood_ended.load_seq_cst();       // [A4] pairs with [A3]
+    const std::uint32_t attention = callbacks.attention.load_seq_cst();  // [A4]
+    if ((attention & flood) == 0 || (attention & absent) != 0) return;   // nobody would end it
     platform::park(service.flood_ended, seen, no_deadline);
   }
-}
-
-void attend(std::uint32_t attention) noexcept {
-  if ((attention & asleep) != 0) wake_worker();
-  if ((attention & absent) != 0 && may_start_worker()) start_worker();
-  if ((attention & flood) != 0) push_back();
-}
-
-void enqueue(rcu_head& head, void (*func)(rcu_head*)) noexcept {
-  if (!note_queued(head)) return;
-  head.func = func;
-  platform::event::rcu_callback_queued(&head);
-  callback_queue& q = own_queue();
-  const std::uint64_t count = q.count_queued();
-  q.push(head);  // [C1], [A1] pairs with [A2]
-  if (count % backlog_check_interval == 0) begin_flood();
-  const std::uint32_t attention = state.attention.load_seq_cst();  // [A1]
-  if (attention != 0) [[unlikely]]
-    attend(attention);
 }
 
 /// Runs what is queued on the calling task, as far as readers leave in time.
 void run_callbacks_here(const grace_period_wait& how) noexcept INTERLOCK_REQUIRES(worker_lock) {
   while (has_work()) {
-    if (!process(how)) return;
+    if (!process(how, rings::all)) return;
+    if (rings_hold_any()) platform::yield();  // of who is inside
   }
 }
 
 /// For a barrier when no thread could be started, or has just been stopped.
 void run_callbacks_without_worker() noexcept {
   const worker_guard guard;
-  if ((state.attention.load_relaxed() & absent) != 0) run_callbacks_here({});
+  if ((callbacks.attention.load_relaxed() & absent) != 0) run_callbacks_here({});
 }
 
 void stop_worker() noexcept INTERLOCK_REQUIRES(worker_lock) {
@@ -426,25 +431,56 @@ void stop_worker() noexcept INTERLOCK_REQUIRES(worker_lock) {
 
 }  // namespace
 
+constinit callbacks_state callbacks{atomic{absent}, atomic<std::uint32_t>{0},
+                                    atomic<std::uint64_t>{0}};
+
 bool in_rcu_callback() noexcept {
   const std::uint32_t id = platform::this_task().id.load_relaxed();
-  return id != 0 && state.callback_task.load_relaxed() == id;
+  return id != 0 && callbacks.callback_task.load_relaxed() == id;
 }
 
 void request_grace_period(std::uint64_t snapshot) noexcept {
-  std::uint64_t seen = state.wanted.load_relaxed();
-  while (seen < snapshot && !state.wanted.compare_exchange_seq_cst(seen, snapshot)) {  // [A7], [A1]
+  std::uint64_t seen = callbacks.wanted.load_relaxed();
+  while (seen < snapshot &&
+         !callbacks.wanted.compare_exchange_seq_cst(seen, snapshot)) {  // [A7], [A1]
   }
-  const std::uint32_t attention = state.attention.load_seq_cst() & ~flood;  // [A1]
-  if (attention != 0) attend(attention);
+  attend_to_callbacks(flood);  // [A1]
+}
+
+std::uint64_t enqueue(rcu_head& head) noexcept {
+  callback_queue& q = own_queue();
+  const std::uint64_t count = q.count_queued(1);
+  q.push(head);  // [C1]
+  if (count % backlog_check_interval == 0) look_at_backlog();
+  attend_to_callbacks();
+  return count;
+}
+
+void enqueue_chain(rcu_head& newest, rcu_head& oldest, std::uint64_t count) noexcept {
+  callback_queue& q = own_queue();
+  (void)q.count_queued(count);
+  q.push(newest, oldest);  // [C1]
+}
+
+void attend(std::uint32_t seen) noexcept {
+  if ((seen & (asleep | dozing)) != 0) wake_worker();
+  if ((seen & absent) != 0 && may_start_worker()) start_worker();
+  if ((seen & flood) != 0) push_back();
+}
+
+void look_at_backlog() noexcept {
+  if (outstanding() <= backlog_max()) return;
+  if ((callbacks.attention.fetch_or_seq_cst(flood) & flood) == 0) ring_bell();
 }
 
 void start_worker_if_needed() noexcept {
-  const std::uint32_t attention = state.attention.load_relaxed();
+  const std::uint32_t attention = callbacks.attention.load_relaxed();
   if ((attention & absent) != 0 && may_start_worker() && has_work()) start_worker();
 }
 
 void wait_for_callbacks() noexcept {
+  free_own_ring();
+  empty_rings_and_wait();
   barrier_wait wait;
   for (std::size_t i = 0; i < shards; ++i) {
     callback_queue& q = queues[i];
@@ -457,9 +493,9 @@ void wait_for_callbacks() noexcept {
   std::uint32_t left = wait.left.fetch_sub_acq_rel(1) - 1;
   if (left == 0) return;
   ring_bell();
-  attend(state.attention.load_seq_cst() & ~flood);  // [A1]
+  attend_to_callbacks(flood);                       // [A1]
   while ((left = wait.left.load_acquire()) != 0) {  // [C6] pairs with [C5]
-    if ((state.attention.load_relaxed() & absent) != 0) {
+    if ((callbacks.attention.load_relaxed() & absent) != 0) {
       run_callbacks_without_worker();
     } else {
       platform::park(wait.left, left, no_deadline);
@@ -468,7 +504,9 @@ void wait_for_callbacks() noexcept {
 }
 
 void read_callback_statistics(rcu_statistics& out) noexcept {
-  out.callbacks_invoked = out.callbacks_queued = 0;
+  const ring_counts rings = count_rings();  // first, as in outstanding()
+  out.callbacks_invoked = rings.freed;
+  out.callbacks_queued = rings.kept;
   for (const callback_queue& q : queues) {
     out.callbacks_invoked += q.invoked();
     out.callbacks_queued += q.queued();
@@ -482,9 +520,11 @@ void read_callback_statistics(rcu_statistics& out) noexcept {
 void callbacks_fork_prepare() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {  // until fork_parent
   forker_in_callback = in_rcu_callback();
   if (!forker_in_callback) callbacks_lock.lock();
+  rings_fork_prepare();
 }
 
 void callbacks_fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
+  rings_fork_parent();
   if (!forker_in_callback) callbacks_lock.unlock();
 }
 
@@ -492,6 +532,7 @@ void callbacks_fork_parent() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
 /// nor is the stack they lie on.
 void callbacks_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   forget_queued();
+  rings_fork_child();
   for (callback_queue& q : queues) {
     q.take_arrivals();
     rcu_head* first = nullptr;
@@ -515,15 +556,15 @@ void callbacks_fork_child() noexcept INTERLOCK_NO_THREAD_SAFETY_ANALYSIS {
   service.give_up_at.store_relaxed(INT64_MAX);  // a shutdown of the parent's
   worker_lock.reset();
   if (forker_in_callback) {  // it is the worker, and goes on as that
-    state.callback_task.store_relaxed(own_id());
+    callbacks.callback_task.store_relaxed(own_id());
     return;
   }
   has_worker = false;
   service.bell.store_relaxed(0);
   service.flood_ended.store_relaxed(0);
   callbacks_lock.reset();
-  state.callback_task.store_relaxed(0);
-  state.attention.store_relaxed(absent);
+  callbacks.callback_task.store_relaxed(0);
+  callbacks.attention.store_relaxed(absent);
 }
 
 /// A reader that never leaves must not keep the process from ending: after a second what is queued
@@ -540,7 +581,8 @@ void callbacks_shutdown() noexcept {
   const deadline until = platform::now() + shutdown_patience;
   service.give_up_at.store_relaxed(until.time_since_epoch().count());
   stop_worker();
-  if (!rcu_read_lock_held()) run_callbacks_here({false, &service.give_up_at});
+  if (!rcu_read_lock_held()) run_callbacks_here({.give_up_at = &service.give_up_at});
+  shrink_rings();
   service.give_up_at.store_relaxed(INT64_MAX);
 }
 
@@ -551,14 +593,7 @@ void call_rcu(rcu_head& head, void (*func)(rcu_head* head)) noexcept {
     detail::report_null_callback(head);
     return;
   }
-  detail::enqueue(head, func);
-}
-
-void free_rcu(rcu_head& head, void* block) noexcept {
-  const auto offset =
-      reinterpret_cast<std::uintptr_t>(&head) - reinterpret_cast<std::uintptr_t>(block);
-  INTERLOCK_BUG_ON(offset > detail::largest_offset);
-  detail::enqueue(head, reinterpret_cast<void (*)(rcu_head*)>(offset));
+  if (detail::prepare(head, func)) (void)detail::enqueue(head);
 }
 
 }  // namespace interlock::inline INTERLOCK_PLATFORM

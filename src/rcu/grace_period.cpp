@@ -132,7 +132,7 @@ bool run_grace_period(const grace_period_wait& how) noexcept {
   begin_scan();
   reader_wait wait{how, target};
   while (!scan_readers(target)) {  // [G4] pairs with [G3]
-    if (wait.step()) continue;
+    if (!how.once && wait.step()) continue;
     sequence.number.store_release(begun - 1);  // I2
     return false;
   }
@@ -203,6 +203,13 @@ bool wait_for_grace_period(std::uint64_t snapshot, grace_period_wait how) noexce
   }
   const bool passed = wait_leading_or_sharing(snapshot, how);
   if (how.quick) shared.hurried.fetch_sub_relaxed(1);
+  return passed;
+}
+
+bool try_grace_period() noexcept {
+  if (!try_lead()) return false;
+  const bool passed = run_grace_period({.once = true});
+  stop_leading();
   return passed;
 }
 

@@ -16,6 +16,7 @@ namespace interlock::inline INTERLOCK_PLATFORM::detail {
 
 struct grace_period_wait {
   bool quick = false;  ///< spin and yield instead of sleeping
+  bool once = false;   ///< give up at the first reader that is inside
   /// Nanoseconds of the monotonic clock after which to give up; may be moved forward while the wait
   /// goes on (see grace_period_nudge). Null: never.
   const atomic<std::int64_t>* give_up_at = nullptr;
@@ -24,6 +25,10 @@ struct grace_period_wait {
 /// Waits for it, leading a grace period or sharing another's. False if it gave up.
 /// Context: task, outside readers. Sleeps in the OS only.
 [[nodiscard]] bool wait_for_grace_period(std::uint64_t snapshot, grace_period_wait how) noexcept;
+
+/// One grace period, if nobody leads one and no reader is in the way. True if it has passed: it
+/// began after the call. Never waits for a reader. Context: task, outside readers.
+[[nodiscard]] bool try_grace_period() noexcept;
 
 /// Wakes whoever waits in `wait_for_grace_period`, to look at its time again.
 void grace_period_nudge() noexcept;

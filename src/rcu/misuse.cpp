@@ -30,9 +30,6 @@ constexpr std::size_t window = 16;
 
 constinit atomic<std::uintptr_t> table[slots]{};
 
-enum class checking : std::uint32_t { unknown, on, off };
-constinit atomic<std::uint32_t> checking_word{0};
-
 /// True in builds with assertions, without a preprocessor conditional.
 bool is_checked_build() noexcept {
   [[maybe_unused]] bool checked = false;
@@ -41,11 +38,12 @@ bool is_checked_build() noexcept {
 }
 
 bool heads_are_checked() noexcept {
-  const auto known = static_cast<checking>(checking_word.load_relaxed());
-  if (known != checking::unknown) [[likely]]
-    return known == checking::on;
+  const auto known = static_cast<head_checking>(head_checking_word.load_relaxed());
+  if (known != head_checking::unknown) [[likely]]
+    return known == head_checking::on;
   const bool on = option_integer("rcu_debug_heads", is_checked_build() ? 1 : 0) != 0;
-  checking_word.store_relaxed(static_cast<std::uint32_t>(on ? checking::on : checking::off));
+  head_checking_word.store_relaxed(
+      static_cast<std::uint32_t>(on ? head_checking::on : head_checking::off));
   return on;
 }
 
@@ -76,6 +74,8 @@ void report_double_queue(const rcu_head& head) noexcept {
 }
 
 }  // namespace
+
+constinit atomic<std::uint32_t> head_checking_word{0};
 
 void report_suspicious(location where, const char* what) noexcept {
   report_text text;
@@ -147,7 +147,7 @@ void report_unbalanced_callback(void (*func)(rcu_head*), const context_snapshot&
   if (after.irqs_off != 0 && before.irqs_off == 0) local_irq_enable();
 }
 
-bool note_queued(const rcu_head& head) noexcept {
+bool note_queued_slow(const rcu_head& head) noexcept {
   if (!heads_are_checked()) return true;
   const std::uintptr_t address = address_of(head);
   atomic<std::uintptr_t>* const slot = window_of(address);
@@ -163,7 +163,7 @@ bool note_queued(const rcu_head& head) noexcept {
   return true;
 }
 
-void note_invoked(const rcu_head& head) noexcept {
+void note_invoked_slow(const rcu_head& head) noexcept {
   if (!heads_are_checked()) return;
   const std::uintptr_t address = address_of(head);
   atomic<std::uintptr_t>* const slot = window_of(address);

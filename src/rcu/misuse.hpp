@@ -28,11 +28,26 @@ struct context_snapshot {
 /// Reports that `func` left the context different from `before`, and puts it back.
 void report_unbalanced_callback(void (*func)(rcu_head*), const context_snapshot& before) noexcept;
 
+/// Whether heads are checked: unknown until somebody asks.
+enum class head_checking : std::uint32_t { unknown, on, off };
+extern constinit atomic<std::uint32_t> head_checking_word;
+
+[[nodiscard]] inline bool heads_are_surely_unchecked() noexcept {
+  return head_checking_word.load_relaxed() == static_cast<std::uint32_t>(head_checking::off);
+}
+
+[[nodiscard]] bool note_queued_slow(const rcu_head& head) noexcept;
+void note_invoked_slow(const rcu_head& head) noexcept;
+
 /// Notes that `head` is queued. False, and reported, if it was queued already.
 /// Context: any but NMI. The table has room for most programs; what does not fit is not checked.
-[[nodiscard]] bool note_queued(const rcu_head& head) noexcept;
+[[nodiscard]] inline bool note_queued(const rcu_head& head) noexcept {
+  return heads_are_surely_unchecked() || note_queued_slow(head);
+}
 /// Notes that it is not queued any more.
-void note_invoked(const rcu_head& head) noexcept;
+inline void note_invoked(const rcu_head& head) noexcept {
+  if (!heads_are_surely_unchecked()) note_invoked_slow(head);
+}
 
 /// In the child of a fork: forgets all; then what is queued there is noted again.
 void forget_queued() noexcept;

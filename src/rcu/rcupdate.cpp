@@ -7,6 +7,7 @@
 
 #include "interlock_platform/lifecycle.hpp"
 #include "rcu/callbacks.hpp"
+#include "rcu/free_rings.hpp"
 #include "rcu/grace_period.hpp"
 #include "rcu/misuse.hpp"
 #include "rcu/readers.hpp"
@@ -52,11 +53,16 @@ constexpr const char* illegal_barrier = "Illegal rcu_barrier() in RCU read-side 
 
 void wait_for_readers(std::uint64_t snapshot, bool quick) noexcept {
   start_worker_if_needed();
-  (void)wait_for_grace_period(snapshot, {quick, nullptr});
+  (void)wait_for_grace_period(snapshot, {.quick = quick});
   smp_mb();  // the promised full barrier, also where another led the grace period
 }
 
-// From the right to the left at a fork: callbacks_lock, then list_lock.
+void task_exit() noexcept {
+  rings_task_exit();  // first: who is on no list of readers gets no ring
+  readers_task_exit();
+}
+
+// From the right to the left at a fork: callbacks_lock, rings_lock, then list_lock.
 
 void fork_prepare() noexcept {
   callbacks_fork_prepare();
@@ -75,7 +81,7 @@ void fork_child() noexcept {
 }
 
 constinit platform::lifecycle_hook hook{.order = platform::hook_order::rcu,
-                                        .task_exit = readers_task_exit,
+                                        .task_exit = task_exit,
                                         .fork_child = fork_child,
                                         .shutdown = callbacks_shutdown};
 

@@ -2,6 +2,7 @@
 
 /// RCU on the simulated machine, which judges it by what is freed.
 
+#include "interlock_platform/park.hpp"
 #include "model/library_support.hpp"
 
 namespace interlock::test {
@@ -295,6 +296,177 @@ TEST(library_rcu, rcu_barrier_waits_for_its_callbacks) {
     rcu_barrier();
     EXPECT_EQ(calls.load(), 2);
   }));
+}
+
+// --- blocks of free_rcu, which their task keeps and frees itself ---
+
+struct block {
+  int v;
+  rcu_head rcu;
+};
+
+block* make_block(int v) {
+  auto* const b = static_cast<block*>(std::malloc(sizeof(block)));
+  b->v = v;
+  return b;
+}
+
+void give(block* b) { free_rcu(b->rcu, b); }
+
+/// Explorations with rings of a few blocks: each path through them is short then.
+class library_rcu_rings : public testing::Test {
+ protected:
+  static constexpr int size = 4;
+  void SetUp() override { setenv("INTERLOCK_OPTIONS", "rcu_free_batch=4", 1); }
+  void TearDown() override { unsetenv("INTERLOCK_OPTIONS"); }
+
+  /// After so many the caller has a ring.
+  static void get_ring() {
+    for (int i = 0; i < size; ++i) give(make_block(0));
+  }
+  /// Replaces what readers see, `times` often.
+  static void replace(rcu_pointer<block>& p, int times) {
+    for (int i = 0; i < times; ++i) give(rcu_exchange_pointer(p, make_block(1)));
+  }
+  static void look(const rcu_pointer<block>& p) {
+    guard g{interlock::rcu};
+    const block* const b = rcu_dereference(p);
+    if (b->v != 1) std::abort();
+  }
+};
+
+TEST_F(library_rcu_rings, blocks_live_as_long_as_their_readers) {
+  const auto program = [] {
+    rcu_pointer<block> p{make_block(1)};
+    get_ring();
+    auto reader = start("reader", [&] {
+      look(p);
+      look(p);
+    });
+    replace(p, 2 * size);
+    (void)reader.join();
+    rcu_barrier();
+    std::free(rcu_access_pointer(p));
+  };
+  passes(model::explore(some(8000), program));
+  passes(model::explore(tso(some(8000)), program));
+}
+
+/// Who waits takes them out of the ring, while their owner goes on.
+TEST_F(library_rcu_rings, a_barrier_waits_for_those_of_others) {
+  const model::expectations here;
+  const auto program = [] {
+    std::atomic<int> given{0};
+    auto owner = start("owner", [&] {
+      get_ring();
+      for (int i = 0; i < size; ++i) {
+        give(make_block(0));
+        given.fetch_add(1, std::memory_order_release);
+      }
+    });
+    const int before = given.load(std::memory_order_acquire);
+    rcu_barrier();
+    const rcu_statistics s = rcu_get_statistics();
+    EXPECT_GE(s.callbacks_invoked, static_cast<std::uint64_t>(before));
+    (void)owner.join();
+    rcu_barrier();
+    const rcu_statistics end = rcu_get_statistics();
+    EXPECT_EQ(end.callbacks_invoked, 2u * size);
+    EXPECT_EQ(end.callbacks_queued, 2u * size);
+  };
+  passes(model::explore(some(8000), program));
+  passes(model::explore(tso(some(8000)), program));
+}
+
+/// The worker takes them from an owner that stays away, also if it comes back just then.
+TEST_F(library_rcu_rings, an_owner_that_stays_away_keeps_nothing) {
+  const model::expectations here;
+  struct told {
+    rcu_head head{};
+    completion done;
+  };
+  const auto let_worker_pass = [](int times) {
+    for (int i = 0; i < times; ++i) {
+      told t;
+      call_rcu(t.head,
+               [](rcu_head* head) { INTERLOCK_CONTAINER_OF(head, told, head)->done.complete(); });
+      t.done.wait();
+    }
+  };
+  const auto program = [&] {
+    rcu_pointer<block> p{make_block(1)};
+    get_ring();
+    auto reader = start("reader", [&] { look(p); });
+    replace(p, 1);
+    let_worker_pass(2);  // at the second it finds that nothing came
+    replace(p, 2);
+    (void)reader.join();
+    let_worker_pass(4);
+    const rcu_statistics s = rcu_get_statistics();
+    EXPECT_EQ(s.callbacks_queued, size + 3 + 6);
+    EXPECT_GE(s.callbacks_invoked, size + 3 + 5);  // the last one may not be counted yet
+    rcu_barrier();
+    std::free(rcu_access_pointer(p));
+  };
+  passes(model::explore(some(8000), program));
+  passes(model::explore(tso(some(8000)), program));
+}
+
+/// Nobody tells the worker of a block in a ring but its owner, who looks whether it sleeps.
+TEST_F(library_rcu_rings, one_block_wakes_the_worker) {
+  const auto program = [] {
+    get_ring();
+    give(make_block(0));
+    const atomic<std::uint32_t> never{0};
+    while (rcu_get_statistics().callbacks_invoked != size + 1) {
+      platform::park(never, 0, platform::now() + std::chrono::milliseconds{20},
+                     platform::park_scope::process, platform::deadline_kind::watchdog);
+    }
+  };
+  passes(model::explore(some(8000), program));
+  passes(model::explore(tso(some(8000)), program));
+}
+
+TEST_F(library_rcu_rings, an_owner_that_ends_leaves_them_to_others) {
+  const auto program = [] {
+    rcu_pointer<block> p{make_block(1)};
+    auto owner = start("owner", [&] {
+      get_ring();
+      replace(p, size);
+    });
+    look(p);
+    look(p);
+    (void)owner.join();
+    rcu_barrier();
+    std::free(rcu_access_pointer(p));
+  };
+  passes(model::explore(some(8000), program));
+}
+
+TEST_F(library_rcu_rings, a_handler_gives_where_its_task_does) {
+  const auto program = [] {
+    rcu_pointer<block> p{make_block(1)};
+    completion done;
+    const auto line = *make_irq_line({.name = "giver", .kind = irq_kind::asynchronous});
+    const auto action = request_irq(*line, [&] {
+                          replace(p, 1);
+                          done.complete();
+                          return irqreturn::handled;
+                        }).value();
+    auto other = start("other", [&] {
+      look(p);
+      raise_irq(*line);
+      look(p);
+    });
+    get_ring();
+    replace(p, size);
+    done.wait();
+    (void)other.join();
+    rcu_barrier();
+    std::free(rcu_access_pointer(p));
+  };
+  passes(model::explore(some(4000), program));
+  passes(model::explore(full(some(4000)), program));
 }
 
 TEST(library_rcu, a_cookie_tells_of_a_grace_period) {

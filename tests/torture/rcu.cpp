@@ -3,6 +3,7 @@
 /// Torments of RCU: objects that are freed in every way while others read them, callbacks from all
 /// sides, threads whose whole life is one section.
 
+#include <cstdlib>
 #include <new>
 #include <thread>
 #include <vector>
@@ -172,6 +173,59 @@ void torment_rcu_callbacks(run& r) {
   for (kthread& t : threads) t.join();
 }
 const torment rcu_callbacks{"rcu_callbacks", torment_rcu_callbacks};
+
+/// Blocks that their tasks free themselves, while barriers take them away and threads come and go. A
+/// block begins with words that free() overwrites.
+void torment_rcu_free(run& r) {
+  struct block {
+    atomic<std::uint64_t> words[2];
+    rcu_head rcu;
+  };
+  constexpr std::uint64_t alive = 0x600d'600d'600d'600d;
+  const auto make = [] {
+    auto* const b = static_cast<block*>(std::malloc(sizeof(block)));
+    for (atomic<std::uint64_t>& word : b->words) word.store_relaxed(alive);
+    return b;
+  };
+  rcu_pointer<block> shared{make()};
+  const auto replace = [&](std::uint32_t times) {
+    for (; times != 0; --times) {
+      block* const old = rcu_exchange_pointer(shared, make());
+      free_rcu(old->rcu, old);
+    }
+  };
+  std::vector<kthread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.push_back(r.start("rcu reader", [&] {
+      while (r.goes_on()) {
+        const guard g{rcu};
+        const block* const seen = rcu_dereference(shared);
+        for (int look = 0; look < 8; ++look) {
+          for (const atomic<std::uint64_t>& word : seen->words) {
+            r.check(word.load_relaxed() == alive, "a reader sees a block that lives");
+          }
+        }
+      }
+    }));
+    threads.push_back(r.start("rcu giver", [&, i] {
+      random dice = r.generator(static_cast<std::uint64_t>(i));
+      while (r.goes_on()) {
+        replace(dice.below(4000));
+        if (dice.one_in(16)) rcu_barrier();
+        if (dice.one_in(8)) std::this_thread::yield();
+        r.count();
+      }
+    }));
+  }
+  while (r.goes_on()) {
+    std::thread{[&] { replace(300); }}.join();
+    rcu_barrier();
+  }
+  for (kthread& t : threads) t.join();
+  rcu_barrier();
+  std::free(rcu_access_pointer(shared));
+}
+const torment rcu_free{"rcu_free", torment_rcu_free};
 
 }  // namespace
 }  // namespace interlock::torture
