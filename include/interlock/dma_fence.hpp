@@ -215,8 +215,10 @@ struct dma_fence {
 static_assert(sizeof(dma_fence) == 64);
 static_assert(std::is_standard_layout_v<dma_fence>);
 
-/// References. Context: any but NMI; a task may wait in the last put, as in call_rcu. The last put of an unsignalled fence with callbacks signals it
-/// with EDEADLK and reports; without callbacks it is silent unless option `fence_report_dropped=1`.
+/// References. Context: any but NMI; the last put ends in free_rcu: a task may wait there, and in a
+/// handler of sigaction it is as free_rcu says. The last put of an unsignalled fence with callbacks
+/// signals it with EDEADLK and reports; without callbacks it is silent unless option
+/// `fence_report_dropped=1`.
 inline void intrusive_get(dma_fence& fence) noexcept { fence.refs.get(); }
 INTERLOCK_API void dma_fence_release(dma_fence& fence) noexcept;
 inline void intrusive_put(dma_fence& fence) noexcept {

@@ -234,8 +234,9 @@ struct rcu_head {
 /// Context: any, NMI excepted; a task may wait under a flood (option `rcu_backlog_max`; a task that
 ///          is preemptible, outside readers and fence signalling sections) until RCU has caught up.
 ///          The first call starts the thread; in an interrupt, in atomic context or in a signalling
-///          section it does not, and the next operation of RCU elsewhere does. Handlers of sigaction, unknown to Interlock, count as tasks: call rcu_barrier()
-///          once before the first of them may run.
+///          section it does not, and the next operation of RCU elsewhere does. Handlers of
+///          sigaction, unknown to Interlock, count as tasks: call rcu_barrier() once before the
+///          first of them may run.
 /// Order:   what happened before call_rcu happens before the callback.
 /// Errors:  none. Calling it again for a queued head is reported (option `rcu_debug_heads`, on in
 ///          checked builds). Lifetime: the head until the callback; code of `func` until

@@ -161,8 +161,8 @@ struct seqno_point {
 /// `seqno_timeline_armed` would tell, raise the line whose handler calls `seqno_timeline_process`.
 /// Context: any but NMI; one writer at a time. Order: full barrier between the store and that look.
 INTERLOCK_API bool seqno_timeline_advance(seqno_timeline& timeline, std::uint64_t seqno) noexcept;
-/// At least one fence is armed. For who stores the word by itself: call it after that. Context: any. Order: full barrier first
-/// [Q6]; either it sees the armer, or the armer sees the store.
+/// At least one fence is armed. For who stores the word by itself: call it after that. Context: any.
+/// Order: full barrier first [Q6]; either it sees the armer, or the armer sees the store.
 [[nodiscard]] INTERLOCK_API bool seqno_timeline_armed(const seqno_timeline& timeline) noexcept;
 /// Reads the word and signals the armed fences that it has passed, in order; how many. If another
 /// CPU (or the code that this handler halted) is at it, that one looks again, and this call returns
