@@ -110,7 +110,7 @@ done
 start_divided() {
   start -j 3 --filter counter.takes_long --strategy exhaustive --time 0 --executions 0
   for _ in $(seq 300); do
-    first=$(pgrep -P $check -f 'gtest_filter=counter.takes_long$' || :)
+    first=$(pgrep -d, -P $check -f 'gtest_filter=counter.takes_long$' || :)
     children=
     [ -z "$first" ] || children=$(pgrep -P "$first" || :)
     [ "$(echo "$children" | wc -w)" != 2 ] || return 0
