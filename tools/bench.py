@@ -82,12 +82,17 @@ def read_rows(path):
     except tomllib.TOMLDecodeError as e:
         raise Wrong(f"{path}: {e}") from None
     rows = table.get("row", [])
+    if not isinstance(rows, list):
+        raise Wrong(f"{path}: write [[row]], not [row]")
     seen = set()
     for row in rows:
         name = row.get("name", "without a name")
         for key in NEEDED_KEYS:
             if key not in row:
                 raise Wrong(f"{path}: row {name}: `{key}` is missing")
+        for key in ("goals", "comparable", "show"):
+            if not isinstance(row.get(key, []), list):
+                raise Wrong(f'{path}: row {name}: `{key}` is a list: ["..."]')
         unknown = sorted(set(row) - ROW_KEYS)
         if unknown:
             raise Wrong(f"{path}: row {name}: `{unknown[0]}` is not a key; there are {', '.join(sorted(ROW_KEYS))}")
@@ -137,7 +142,11 @@ def list_benchmarks(programs):
     """{row: {competitor: program}}, {program that failed: why}"""
     found, failed = {}, {}
     for program in programs:
-        done = subprocess.run([str(program), "--benchmark_list_tests=true"], capture_output=True, text=True, timeout=60)
+        try:
+            done = subprocess.run([str(program), "--benchmark_list_tests=true"], capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired) as e:
+            failed[program.name] = f"--benchmark_list_tests: {e}"
+            continue
         if done.returncode != 0:
             failed[program.name] = f"--benchmark_list_tests ended with {done.returncode}: {done.stderr.strip()[-200:]}"
             continue
@@ -489,14 +498,22 @@ def markdown(result):
 BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->"
 
 
-def put_markdown(path, text):
-    """The text alone, or in place of what stands between the two lines."""
-    path = pathlib.Path(path)
+def marked(path):
+    """What stands before and behind the place of the table. A file without the two lines must be new or empty."""
     before = path.read_text() if path.exists() else ""
+    if not before.strip():
+        before = BEGIN + END + "\n"
     begin, end = before.find(BEGIN), before.find(END)
-    if 0 <= begin < end:
-        text = before[: begin + len(BEGIN)] + "\n" + text.rstrip("\n") + "\n\n" + before[end:]
-    path.write_text(text)
+    if not 0 <= begin < end:
+        raise Wrong(f"{path} has no lines `{BEGIN.strip()}` and `{END.strip()}`; it is left as it is")
+    return before[: begin + len(BEGIN)], before[end:]
+
+
+def put_markdown(path, text):
+    """In place of what stands between the two lines."""
+    path = pathlib.Path(path)
+    head, tail = marked(path)
+    path.write_text(head + "\n" + text.rstrip("\n") + "\n\n" + tail)
 
 
 # --- the page ---
@@ -713,33 +730,41 @@ def list_rows(rows, found, out):
 
 
 def run_suite(rows, found, options):
+    """What is measured when it is interrupted is told."""
     begin = time.monotonic()
     result = {"machine": machine(), "long": options.long, "rows": [], "failures": {}}
-    for i, row in enumerate(rows):
-        there = found.get(row["name"])
-        if there is None:
-            result["failures"][row["name"]] = "no program has it"
-            continue
-        started = time.monotonic()
-        samples = {}
-        for program in sorted(set(there.values())):
-            try:
-                for name, values in samples_of(run_program(program, row, options), row).items():
-                    samples[name] = values
-            except RuntimeError as e:
-                result["failures"][f"{row['name']} ({program.name})"] = str(e)
-        if samples:
-            judged = judge(row, samples)
-            judged["seconds"] = round(time.monotonic() - started, 1)
-            result["rows"].append(judged)
-        print(f"bench: {i + 1} of {len(rows)}, {row['name']}: {time.monotonic() - started:.1f} s", file=sys.stderr)
+    try:
+        for i, row in enumerate(rows):
+            run_row(row, found.get(row["name"]), options, result)
+            print(f"bench: {i + 1} of {len(rows)}, {row['name']}", file=sys.stderr)
+    except KeyboardInterrupt:
+        result["failures"]["interrupted"] = f"after {len(result['rows'])} of {len(rows)} rows"
+        result["interrupted"] = True
     result["seconds"] = time.monotonic() - begin
     return result
+
+
+def run_row(row, there, options, result):
+    if there is None:
+        result["failures"][row["name"]] = "no program has it"
+        return
+    started = time.monotonic()
+    samples = {}
+    for program in sorted(set(there.values())):
+        try:
+            samples.update(samples_of(run_program(program, row, options), row))
+        except (RuntimeError, OSError) as e:
+            result["failures"][f"{row['name']} ({program.name})"] = str(e)
+    if samples:
+        judged = judge(row, samples)
+        judged["seconds"] = round(time.monotonic() - started, 1)
+        result["rows"].append(judged)
 
 
 def judged_again(saved, rows):
     """A saved result by the table of today: goals and titles may have changed, measurements have not."""
     by_name = {r["name"]: r for r in rows}
+    _ = saved["machine"]["cpu"], saved["seconds"]
     again = []
     for old in saved["rows"]:
         if old["name"] in by_name:
@@ -773,6 +798,15 @@ def parse(arguments):
         raise Wrong(f"unknown argument {unknown[0]}{hint}")
     if options.repetitions is not None and options.repetitions < 1:
         raise Wrong("--repetitions is at least 1")
+    if options.min_time is not None and not 0 < options.min_time < math.inf:
+        raise Wrong("--min-time is a number of seconds above 0")
+    if options.saved and (options.list or options.check or options.long or options.repetitions or options.min_time):
+        raise Wrong("--from runs nothing: --list, --check, --long, --repetitions and --min-time do not go with it")
+    for path in filter(None, (options.json, options.html, options.markdown)):
+        if pathlib.Path(path).is_dir() or not pathlib.Path(path).absolute().parent.is_dir():
+            raise Wrong(f"{path}: is a folder, or its folder does not exist")
+    if options.markdown:
+        marked(pathlib.Path(options.markdown))  # before anything is measured
     try:
         re.compile(options.filter)
     except re.error as e:
@@ -801,6 +835,8 @@ def main(arguments):
                     print(problem)
                 return 1 if problems else 0
             if options.list:
+                for name, why in failed.items():
+                    print(f"bench: {name}: {why}", file=sys.stderr)
                 list_rows(rows, found, sys.stdout)
                 return 0
             result = run_suite(rows, found, options)
@@ -814,6 +850,8 @@ def main(arguments):
                     write(path)
                 except OSError as e:
                     raise Wrong(f"{path}: {e.strerror}") from None
+        if result.get("interrupted"):
+            return 130
         return 1 if result.get("failures") else 0
     except Wrong as e:
         print(f"bench: {e}", file=sys.stderr)

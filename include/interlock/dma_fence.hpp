@@ -215,10 +215,9 @@ struct dma_fence {
 static_assert(sizeof(dma_fence) == 64);
 static_assert(std::is_standard_layout_v<dma_fence>);
 
-/// References. Context: any but NMI; the last put ends in free_rcu: a task may wait there, and in a
-/// handler of sigaction it is as free_rcu says. The last put of an unsignalled fence with callbacks
-/// signals it with EDEADLK and reports; without callbacks it is silent unless option
-/// `fence_report_dropped=1`.
+/// References. Context: any but NMI; a task may wait in the last put, which calls free_rcu: for
+/// handlers of sigaction see there. The last put of an unsignalled fence with callbacks signals it
+/// with EDEADLK and reports; without callbacks it is silent unless option `fence_report_dropped=1`.
 inline void intrusive_get(dma_fence& fence) noexcept { fence.refs.get(); }
 INTERLOCK_API void dma_fence_release(dma_fence& fence) noexcept;
 inline void intrusive_put(dma_fence& fence) noexcept {
@@ -235,7 +234,8 @@ inline void intrusive_put(dma_fence& fence) noexcept {
 [[nodiscard]] INTERLOCK_API ref_ptr<dma_fence> dma_fence_get_rcu_safe(
     const rcu_pointer<dma_fence>& p) noexcept;
 /// Frees the memory after a grace period with `std::free`. The end of every release op that owns
-/// malloc'ed memory. Context: any but NMI; a task may wait, as in call_rcu.
+/// malloc'ed memory. Context: any but NMI; a task may wait, as in free_rcu; so for handlers of
+/// sigaction.
 INTERLOCK_API void dma_fence_free(dma_fence& fence) noexcept;
 
 /// The first of `count` fresh contexts. Never recycled; 0 is the stub's. Context: any.

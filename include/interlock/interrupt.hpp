@@ -37,7 +37,8 @@ enum class irq_kind { asynchronous, threaded };
 struct irq_line;
 /// Context: any but NMI.
 INTERLOCK_API void intrusive_get(irq_line& line) noexcept;
-/// Context: any but NMI; a task may wait, as in call_rcu.
+/// Context: any but NMI; a task may wait, as in free_rcu, which the last put calls; so for handlers
+/// of sigaction.
 INTERLOCK_API void intrusive_put(irq_line& line) noexcept;
 
 struct irq_line_options {

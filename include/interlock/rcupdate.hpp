@@ -249,9 +249,10 @@ INTERLOCK_API void call_rcu(rcu_head& head, void (*func)(rcu_head* head)) noexce
 /// A task that gives many keeps them, up to `rcu_free_batch` (an option, 8192), and each further
 /// call frees one that it gave before, so that the allocator has it again at once. What a task keeps
 /// that gives no more is freed by RCU's thread, some 10 ms later. Only a task that is preemptible and
-/// outside fence signalling sections does so: it may call std::free. A handler of sigaction, unknown
-/// to Interlock, looks like one: there use call_rcu, or set the option to 0.
-/// Context: any, NMI excepted; a task may wait, as in call_rcu.
+/// outside fence signalling sections does so: it may call std::free.
+/// Context: any, NMI excepted; a task may wait, as in call_rcu. A handler of sigaction, unknown to
+///          Interlock, counts as a task, and std::free may not be called there: use call_rcu, or
+///          set the option `rcu_free_batch` to 0.
 INTERLOCK_API void free_rcu(rcu_head& head, void* block) noexcept;
 
 /// Deletes `object` after a grace period: `delete_rcu<&node::rcu>(object)`. The destructor runs as a

@@ -160,6 +160,7 @@ struct seqno_point {
 /// sleepers, if there are any. Fences are not signalled: if it returns true, which is what
 /// `seqno_timeline_armed` would tell, raise the line whose handler calls `seqno_timeline_process`.
 /// Context: any but NMI; one writer at a time. Order: full barrier between the store and that look.
+/// Not [[nodiscard]]: whose fences nobody arms need not look.
 INTERLOCK_API bool seqno_timeline_advance(seqno_timeline& timeline, std::uint64_t seqno) noexcept;
 /// At least one fence is armed. For who stores the word by itself: call it after that. Context: any.
 /// Order: full barrier first [Q6]; either it sees the armer, or the armer sees the store.

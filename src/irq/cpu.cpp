@@ -79,8 +79,11 @@ cpu_descriptor::cpu_descriptor(std::uint32_t number, cpu_words& hot, bool servic
   softirq_timer_init(*this);
 }
 
+/// By call_rcu: raise_irq may end here, which any signal handler may call, and free_rcu may free.
 void put_cpu_descriptor(cpu_descriptor& cpu) noexcept {
-  if (cpu.references.put()) free_rcu(cpu.rcu, &cpu);
+  if (!cpu.references.put()) return;
+  call_rcu(cpu.rcu,
+           [](rcu_head* head) { std::free(INTERLOCK_CONTAINER_OF(head, cpu_descriptor, rcu)); });
 }
 
 cpu_descriptor* first_cpu() noexcept { return rcu_dereference(cpus); }  // [C2] pairs with [C1]
