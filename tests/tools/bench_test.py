@@ -284,6 +284,39 @@ class Suite(unittest.TestCase):
 
     # --- what goes wrong ---
 
+    def test_a_file_without_the_place_of_the_table_is_left_as_it_is(self):
+        doc = self.folder / "doc.md"
+        doc.write_text("mine\n")
+        self.program(entries_of("op/interlock", [1] * 9), extra="sys.exit(3)")  # it is not run: that is noticed before
+        code, _, err = self.run_tool("--markdown", str(doc))
+        self.assertEqual(code, 2)
+        self.assertIn("left as it is", err)
+        self.assertEqual(doc.read_text(), "mine\n")
+
+    def test_what_cannot_be_written_is_noticed_before_anything_runs(self):
+        self.program(entries_of("op/interlock", [1] * 9), extra="sys.exit(3)")
+        for arguments in (["--json", str(self.folder / "no" / "x")], ["--html", str(self.folder)], ["--min-time", "0"], ["--min-time", "-1"],
+                          ["--from", "x", "--long"]):
+            self.assertEqual(self.run_tool(*arguments)[0], 2, arguments)
+
+    def test_what_was_measured_is_told_when_it_is_interrupted(self):
+        self.rows(ROW + ROW.replace('"op"', '"other"'))
+        self.program(entries_of("op/interlock", [10] * 9) + entries_of("other/interlock", [1] * 9))
+        whole = bench.run_row
+
+        def interrupted(row, *rest):
+            if row["name"] == "other":
+                raise KeyboardInterrupt
+            whole(row, *rest)
+
+        bench.run_row = interrupted
+        self.addCleanup(setattr, bench, "run_row", whole)
+        path = self.folder / "out.json"
+        code, out, _ = self.run_tool("--json", str(path))
+        self.assertEqual(code, 130)
+        self.assertIn("the operation", out)
+        self.assertEqual([r["name"] for r in json.loads(path.read_text())["rows"]], ["op"])
+
     def wrong(self, message, *arguments):
         code, out, err = self.run_tool(*arguments)
         self.assertEqual(code, 2, out + err)
