@@ -248,7 +248,7 @@ INTERLOCK_API void call_rcu(rcu_head& head, void (*func)(rcu_head* head)) noexce
 ///
 /// A task that gives many keeps them, up to `rcu_free_batch` (an option, 8192), and each further
 /// call frees one that it gave before, so that the allocator has it again at once. What a task keeps
-/// that gives no more is freed by RCU's thread, some 10 ms later. Only a task that is preemptible and
+/// that gives few is freed by RCU's thread, some 10 ms later. Only a task that is preemptible and
 /// outside fence signalling sections does so: it may call std::free.
 /// Context: any, NMI excepted; a task may wait, as in call_rcu. A handler of sigaction, unknown to
 ///          Interlock, counts as a task, and std::free may not be called there: use call_rcu, or

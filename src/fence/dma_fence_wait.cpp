@@ -84,7 +84,9 @@ wait_end wait_on_flags(dma_fence& fence, const detail::overdue_watch& watch,
   task& self = current_task();
   set_current_state_raw(task_uninterruptible);  // for who looks at it; nothing depends on it
   const auto is_done = [&fence] { return fence.test_signaled_flag(); };
-  const bool done = detail::spin_before_park(self, is_done) || park_on_flags(fence, self, watch);
+  const bool has_deadline = watch.kind() != platform::deadline_kind::watchdog;
+  const bool done =
+      detail::spin_before_park(self, has_deadline, is_done) || park_on_flags(fence, self, watch);
   set_current_state_raw(task_running);
   return done ? wait_end::signaled : wait_end::timed_out;
 }

@@ -206,6 +206,7 @@ void detail::leave_parent(seqno_timeline& timeline) noexcept {
     dma_fence& fence = INTERLOCK_CONTAINER_OF(node, seqno_fence, node)->base;
     std::construct_at(&fence.lock, spinlock::remade{});  // its holder may be the parent's,
     if (fence.test_signaled_flag()) continue;  // amid a change of the list: so only `next` is
+    fence.flags.fetch_and_relaxed(~settled);   // who was about to signal it is not here
     list_head* callback = fence.cb_list.next;  // relied upon, or amid the signal: then the list is
     if (fence.cb_list.prev == &fence.cb_list) callback = &fence.cb_list;  // detached, `next` a time
     while (callback != &fence.cb_list) {

@@ -15,14 +15,15 @@
 ///      |                | `mark_cookie` |                |
 ///
 /// Who is not the owner takes everything out at once, and puts it into the queue, where all goes on
-/// as if the owner had queued it there: the worker, if the owner has given nothing for one of
+/// as if the owner had queued it there: the worker, if the owner has given few in one of
 /// its rounds; rcu_barrier, a shutdown, the end of the task, the child of a fork.
 ///
 /// Invariants: R1. Inside a ring is its owner, who has set `busy` and found `claimed` 0, or a taker, who
 ///                 holds `rings_lock`, has set `claimed` and found `busy` 0. All but the atomic
 ///                 members belong to who is inside.
 ///             R2. The owner is inside for the time of two frees and of growing the ring, unless it
-///                 is halted. It waits for nothing of RCU's there. So a taker that must wait does.
+///                 is halted. It waits for nothing of RCU's there. So a taker that must wait does,
+///                 but not with the lock held: a handler that halts the owner may fork.
 ///             R3. Nobody but the owner's code that Interlock knows to be a preemptible task enters: it
 ///                 may allocate and free. A handler that halts the owner inside finds `busy` set, and uses the queue.
 ///             R4. `head` and `tail` only grow; a head is in the ring or in the queue or freed. Moving
@@ -236,7 +237,8 @@ std::uint64_t look(free_ring& ring, const ring_memory& memory, std::uint64_t tai
 /// Leads the grace period, which costs one barrier; else leaves it to the worker.
 void see_to_grace_period(std::uint64_t snapshot) noexcept {
   if (snapshot == 0) return;
-  if (!rcu_read_lock_held() && try_grace_period()) return;
+  // One that another gives up meanwhile leaves its number to the next, which is too early then.
+  if (!rcu_read_lock_held() && try_grace_period() && grace_period_reached(snapshot)) return;
   request_grace_period(snapshot);
 }
 
@@ -257,16 +259,15 @@ void empty_ring(free_ring& ring) noexcept INTERLOCK_REQUIRES(rings_lock) {
 
 bool is_free(const free_ring& ring) noexcept { return ring.busy.load_acquire() == 0; }  // [B4]
 
-void wait_for_owner(const free_ring& ring) noexcept {
-  for (unsigned i = 0; !is_free(ring); ++i) {
-    if (platform::pauses_wait) {
-      platform::cpu_relax();
-    } else if (i < owner_yields) {
-      platform::yield();
-    } else {  // nobody wakes it: it would cost the owner a test
-      platform::park(ring.busy, 1, platform::now() + owner_nap, platform::park_scope::process,
-                     platform::deadline_kind::watchdog);
-    }
+/// For a moment. Nobody wakes it: that would cost the owner a test.
+void wait_for_owner(const free_ring& ring, unsigned tries) noexcept {
+  if (platform::pauses_wait) {
+    if (!is_free(ring)) platform::cpu_relax();
+  } else if (tries < owner_yields) {
+    platform::yield();
+  } else {
+    platform::park(ring.busy, 1, platform::now() + owner_nap, platform::park_scope::process,
+                   platform::deadline_kind::watchdog);
   }
 }
 
@@ -369,7 +370,7 @@ void empty_rings(rings which) noexcept {
   chosen_rings chosen;
   claim_rings(chosen, [&](free_ring& ring) INTERLOCK_REQUIRES(rings_lock) {
     const std::uint64_t tail = ring.tail.load_relaxed();
-    const bool stands = tail == ring.tail_seen;
+    const bool stands = tail - ring.tail_seen < marks_at;
     ring.tail_seen = tail;
     return (which == rings::all || stands) && !ring.is_empty() && (&ring != own || is_free(ring));
   });
@@ -381,16 +382,32 @@ void empty_rings(rings which) noexcept {
 
 void empty_rings_and_wait() noexcept {
   if (!rings_hold_any()) return;
-  const short_guard guard{rings_lock};
+  std::uint64_t until[rings_max];  // positions: what is given later is not waited for
+  const std::uint32_t end = rings_end.load_acquire();
+  for (std::uint32_t i = 0; i < end; ++i) until[i] = all_rings[i].tail.load_acquire();
   const free_ring* const own = own_ring();
-  chosen_rings chosen;
-  claim_rings(chosen, [&](free_ring& ring) INTERLOCK_REQUIRES(rings_lock) {
-    return !ring.is_empty() && (&ring != own || is_free(ring));
-  });
-  for (std::size_t i = 0; i < chosen.count; ++i) {
-    wait_for_owner(*chosen.ring[i]);
-    empty_ring(*chosen.ring[i]);
-    unclaim(*chosen.ring[i]);
+  const free_ring* held_up = nullptr;
+  for (unsigned tries = 0;; ++tries) {
+    held_up = nullptr;
+    {
+      const short_guard guard{rings_lock};
+      chosen_rings chosen;
+      claim_rings(chosen, [&](const free_ring& ring) INTERLOCK_REQUIRES(rings_lock) {
+        const auto i = static_cast<std::size_t>(&ring - all_rings);
+        return i < end && ring.head.load_acquire() < until[i] && (&ring != own || is_free(ring));
+      });
+      for (std::size_t i = 0; i < chosen.count; ++i) {
+        if (is_free(*chosen.ring[i])) {
+          empty_ring(*chosen.ring[i]);
+        } else {
+          held_up = chosen.ring[i];
+        }
+        unclaim(*chosen.ring[i]);
+      }
+    }
+    if (held_up == nullptr) return;
+    wait_for_owner(*held_up,
+                   tries);  // without the lock: forks, ends of tasks and the worker need it
   }
 }
 

@@ -85,10 +85,11 @@ void park_for_wake(task& self, deadline until, platform::deadline_kind kind) noe
 /// From a state that is not `running`, until it is.
 void sleep(task& self, task_state state, deadline until, platform::deadline_kind kind) noexcept {
   smp_mb();  // [W3] pairs with [W2] in send_signal
+  const bool has_deadline = until != no_deadline && kind != platform::deadline_kind::watchdog;
   const auto is_woken = [&self] { return self.word.load_relaxed() == running_word; };
   if (signal_pending_state(state)) {
     self.word.store_relaxed(running_word);
-  } else if (until == expired_deadline || !detail::spin_before_park(self, is_woken)) {
+  } else if (until == expired_deadline || !detail::spin_before_park(self, has_deadline, is_woken)) {
     park_for_wake(self, until, kind);
   }
   (void)self.word.load_acquire();  // [W5] pairs with [W4]

@@ -74,13 +74,17 @@ inline void count_wakeup(task& self) noexcept {
 /// have to outlast the wake of the other. So now and then one spins for as long as a wake takes, and
 /// the longer it has been in vain, the seldomer; the other then finds that it need not have parked.
 template <class Done>
-bool spin_before_park(task& self, Done done) noexcept {
+bool spin_before_park(task& self, bool has_deadline, Done done) noexcept {
   constexpr std::uint32_t rounds_max = platform::pauses_wait ? 1 : 128;  // 100 us: more than a wake
+  constexpr std::uint32_t rounds_short = 4;  // which a deadline may be late
   constexpr std::uint32_t interval_max = 256;
   const std::uint32_t round = (spin_limit() + 3) / 4;
   if (round == 0) return false;
   std::uint32_t rounds = self.spin_rounds;
-  if (rounds == 0) {
+  if (has_deadline) {
+    if (rounds == 0) return false;
+    if (rounds > rounds_short) rounds = rounds_short;
+  } else if (rounds == 0) {
     if (++self.sleeps_unspun < self.probe_interval) return false;
     self.sleeps_unspun = 0;
     rounds = rounds_max;

@@ -28,6 +28,17 @@ TEST(seqno_fork, a_fence_amid_its_signal_has_no_callbacks_in_the_child) {
   EXPECT_EQ(fence->status(), 1);
 }
 
+TEST(seqno_fork, a_fence_that_its_signaller_had_settled_is_signalled_in_the_child) {
+  mock_provider provider;
+  const auto timeline = make_timeline(provider);
+  const auto fence = fence_at(timeline, 1);
+  fence->enable_sw_signaling();
+  fence->flags.fetch_or_relaxed(1u << dma_fence_flag::user_bits);  // settled, by who signals next
+  leave_parent(*timeline);
+  EXPECT_EQ(complete(timeline, 1), 1u);
+  EXPECT_EQ(fence->status(), 1);
+}
+
 TEST(seqno_fork, callbacks_of_the_parent_are_not_called) {
   mock_provider provider;
   const auto timeline = make_timeline(provider);
