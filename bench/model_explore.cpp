@@ -39,6 +39,7 @@ void explore(benchmark::State& state, const model::options& how, std::uint64_t e
 
 model::options all(unsigned cpus) {
   model::options o;
+  o.granularity = model::granularity::library;
   o.cpus = cpus;
   o.strategy = model::strategy::exhaustive;
   o.executions = 0;
@@ -108,12 +109,16 @@ void driver() {
   (void)device.join();
 }
 void driver_with_one_line(benchmark::State& state) {
-  explore(state, some(static_cast<model::strategy>(state.range(0)), 5000, 2), 0, driver);
+  model::options o = some(static_cast<model::strategy>(state.range(0)), 5000, 2);
+  o.granularity = static_cast<model::granularity>(state.range(1));
+  explore(state, o, 0, driver);
 }
 BENCHMARK(driver_with_one_line)
-    ->ArgName("strategy")
-    ->Arg(static_cast<int>(model::strategy::random))
-    ->Arg(static_cast<int>(model::strategy::pct))
+    ->ArgNames({"strategy", "granularity"})
+    ->ArgsProduct({{static_cast<int>(model::strategy::random),
+                    static_cast<int>(model::strategy::pct)},
+                   {static_cast<int>(model::granularity::user),
+                    static_cast<int>(model::granularity::library)}})
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -262,7 +262,7 @@ bool is_free(const free_ring& ring) noexcept { return ring.busy.load_acquire() =
 /// For a moment. Nobody wakes it: that would cost the owner a test.
 void wait_for_owner(const free_ring& ring, unsigned tries) noexcept {
   if (platform::pauses_wait) {
-    if (!is_free(ring)) platform::cpu_relax();
+    while (!is_free(ring)) platform::cpu_relax();
   } else if (tries < owner_yields) {
     platform::yield();
   } else {
