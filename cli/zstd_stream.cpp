@@ -75,7 +75,7 @@ void write_frame_header(std::byte* to, std::size_t reach) noexcept {
   to[5] = window_descriptor(reach);
 }
 
-/// The match finders that take in history dearly, and find matches cheaply.
+/// The match finders that take in history dearly, for what they need to find matches in it.
 bool is_lazy(const ZSTD_compressionParameters& finder) noexcept {
   return finder.strategy >= ZSTD_greedy && finder.strategy <= ZSTD_lazy2;
 }
@@ -87,7 +87,7 @@ std::pair<std::size_t, std::size_t> chunk_range(const ZSTD_compressionParameters
   const std::size_t window = std::size_t{1} << finder.windowLog;
   std::size_t least = window * 3 / 8;
   std::size_t most = window;
-  if (is_lazy(finder)) least = window;
+  if (is_lazy(finder)) least = most = window * 3 / 2;
   if (finder.strategy >= ZSTD_btlazy2) {
     least = window;
     most = window * 4;
@@ -124,10 +124,9 @@ chunk_plan make_chunk_plan(int level, zstd_framing framing, std::optional<std::s
         std::min<std::uint64_t>(input.value_or(most * chunks_wanted) / chunks_wanted, most);
     plan.chunk = round_up(std::max(static_cast<std::size_t>(even), least), 16 * page);
   }
-  // With the whole window before it a chunk misses nothing that an undivided stream would find; the
-  // half of it does for the lazy ones. Decoders refuse frames that reach back further than `reach_max`.
-  if (framing == zstd_framing::sections && plan.chunk + window <= reach_max)
-    plan.history = is_lazy(finder) ? window / 2 : window;
+  // With the whole window before it a chunk misses nothing that an undivided stream would find.
+  // Decoders refuse frames that reach back further than `reach_max`.
+  if (framing == zstd_framing::sections && plan.chunk + window <= reach_max) plan.history = window;
   return plan;
 }
 
