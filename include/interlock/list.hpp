@@ -6,6 +6,7 @@
 /// Nodes are owned by the caller; a list is a head whose `next == prev == &head` when empty.
 /// Thread safety: none; protect it by a lock. Context: any.
 
+#include <atomic>
 #include <cstddef>
 
 namespace interlock {
@@ -43,17 +44,19 @@ inline void list_del_init(list_head& node) noexcept {
   list_init(node);
 }
 
-/// Moves all nodes of `from` to `to`, which must be empty; `from` is empty afterwards.
+/// Moves all nodes of `from` to `to`, which must be empty; `from` is empty afterwards. In a copy of the
+/// memory that is made amid this, as in the child of a fork, `from` is as it was, or empty: nothing on
+/// it points to `to` before it has let go.
 inline void list_replace_init(list_head& from, list_head& to) noexcept {
   if (list_empty(from)) {
     list_init(to);
     return;
   }
-  to.next = from.next;
-  to.next->prev = &to;
-  to.prev = from.prev;
-  to.prev->next = &to;
+  to = from;
   list_init(from);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  to.next->prev = &to;
+  to.prev->next = &to;
 }
 
 }  // namespace interlock

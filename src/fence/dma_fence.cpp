@@ -79,28 +79,13 @@ bool run_callbacks(dma_fence& fence, list_head& callbacks, detail::pending_wakes
   return true;
 }
 
-/// The child of a fork that finds it amid this sees the list as it was, or an empty one: nothing on it
-/// points to `callbacks`, on a stack that is not its, before the list has let go.
-void detach_callbacks(dma_fence& fence, list_head& callbacks) noexcept
-    INTERLOCK_REQUIRES(fence.lock) {
-  if (list_empty(fence.cb_list)) {
-    list_init(callbacks);
-  } else {
-    callbacks = fence.cb_list;
-    list_init(fence.cb_list);
-    barrier();
-    callbacks.next->prev = &callbacks;
-    callbacks.prev->next = &callbacks;
-  }
-  barrier();  // before the time is written over it, see leave_parent
-}
-
 /// Signals, and moves what is to be called to `callbacks`. False if it was signalled already.
 bool begin_signal(dma_fence& fence, std::int64_t ns, list_head& callbacks,
                   detail::pending_wakes& wakes) noexcept INTERLOCK_REQUIRES(fence.lock) {
   std::uint32_t seen = fence.flags.load_acquire();  // [E4] for who finds it signalled
   if ((seen & flag::signaled) != 0) return false;
-  detach_callbacks(fence, callbacks);
+  list_replace_init(fence.cb_list, callbacks);
+  barrier();  // before the time is written over it, see leave_parent
   fence.timestamp_ns = ns;
   constexpr std::uint32_t done = flag::signaled | flag::timestamp;
   while (!fence.flags.compare_exchange_seq_cst(seen, seen | done)) {  // [E3] with [E4], [E5], [E8]
