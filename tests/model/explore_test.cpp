@@ -10,6 +10,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -402,6 +403,19 @@ TEST(explore, the_stack_of_a_failure_begins_where_it_stands) {
   EXPECT_EQ(innermost(r), std::to_string(line)) << r;
 }
 
+/// Ends by abort(), and its token replays it where nothing has been learned yet.
+void fails_and_replays(const model::options& o, const std::function<void()>& f) {
+  const auto r = model::explore(o, f);
+  ASSERT_FALSE(r.passed());
+  EXPECT_EQ(r.text().substr(0, 23), "BUG: abort() was called") << r;
+  EXPECT_EQ(r.text().find("WARNING"), std::string::npos) << r;
+  model::options again = o;
+  again.replay = r.token().c_str();
+  const auto same = model::explore(again, f);
+  EXPECT_EQ(same.text().substr(0, 23), "BUG: abort() was called") << same;
+  EXPECT_EQ(same.token(), r.token());
+}
+
 /// Which memory is shared is learned meanwhile, and a later exploration begins without knowing it.
 TEST(explore, a_token_of_every_access_is_good_where_nothing_is_learned) {
   int plain = 0;
@@ -425,15 +439,7 @@ TEST(explore, a_token_of_every_access_is_good_where_nothing_is_learned) {
   o.points = model::points::every_access;
   for (const auto strategy : {model::strategy::exhaustive, model::strategy::random}) {
     o.strategy = strategy;
-    const auto r = model::explore(o, f);
-    ASSERT_FALSE(r.passed());
-    EXPECT_EQ(r.text().substr(0, 23), "BUG: abort() was called") << r;
-    EXPECT_EQ(r.text().find("WARNING"), std::string::npos) << r;
-    model::options again = o;
-    again.replay = r.token().c_str();
-    const auto same = model::explore(again, f);
-    EXPECT_EQ(same.text().substr(0, 23), "BUG: abort() was called") << same;
-    EXPECT_EQ(same.token(), r.token());
+    fails_and_replays(o, f);
   }
 }
 
@@ -479,15 +485,7 @@ TEST(explore, a_token_of_every_access_is_good_with_operations_of_the_library) {
       o.points = model::points::every_access;
       o.strategy = model::strategy::random;
       o.seed = seed;
-      const auto r = model::explore(o, f);
-      ASSERT_FALSE(r.passed());
-      EXPECT_EQ(r.text().substr(0, 23), "BUG: abort() was called") << r;
-      EXPECT_EQ(r.text().find("WARNING"), std::string::npos) << r;
-      model::options again = o;
-      again.replay = r.token().c_str();
-      const auto same = model::explore(again, f);
-      EXPECT_EQ(same.text().substr(0, 23), "BUG: abort() was called") << same;
-      EXPECT_EQ(same.token(), r.token());
+      fails_and_replays(o, f);
     }
   }
 }
